@@ -1,0 +1,1 @@
+//! eBPF objects on the live kernel: open, load, attach, maps, rings.

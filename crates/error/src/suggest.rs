@@ -1,0 +1,36 @@
+/// The candidate nearest to `name`, when one is near enough to be meant.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(score, _)| *score >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// `did you mean "x"?`, or the known names where none is near, or that there is none.
+pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    if let Some(near) = nearest(name, candidates.clone()) {
+        return format!("did you mean \"{near}\"?");
+    }
+    let known: Vec<&str> = candidates.into_iter().collect();
+    match known.len() {
+        0 => "there is none at all".to_owned(),
+        1..=12 => format!("known: {}", known.join(", ")),
+        more => format!("known: {}, … ({more} in all)", known[..12].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_name_is_suggested_and_a_far_one_is_not() {
+        assert_eq!(nearest("handle_exce", ["handle_exec", "handle_exit"]), Some("handle_exec"));
+        assert_eq!(nearest("zebra", ["handle_exec"]), None);
+        assert_eq!(did_you_mean("zebra", ["a", "b"]), "known: a, b");
+        assert_eq!(did_you_mean("zebra", []), "there is none at all");
+    }
+}

@@ -1,0 +1,1 @@
+//! Schemas, fields and batches of fixed-layout records.

@@ -1,0 +1,1 @@
+//! Sources, operators, sinks and the scheduler between them.

@@ -1,0 +1,2 @@
+//! SDK for Skep guests written in Rust.
+#![no_std]

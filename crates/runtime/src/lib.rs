@@ -1,0 +1,1 @@
+//! Composition: wires kernel, worlds, operators and sinks.

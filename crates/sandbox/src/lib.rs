@@ -1,0 +1,1 @@
+//! Wasm guests: engine, limits, module cache, guest memory, worlds.

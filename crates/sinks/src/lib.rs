@@ -1,0 +1,1 @@
+//! Where batches end: tables, JSON, flame graphs, files.

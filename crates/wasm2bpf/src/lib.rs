@@ -1,0 +1,1 @@
+//! A WebAssembly to eBPF compiler.

@@ -1,0 +1,1 @@
+//! Builds eBPF objects and sample guests for the tests.
