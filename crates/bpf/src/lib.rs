@@ -1,1 +1,35 @@
-//! eBPF objects on the live kernel: open, load, attach, maps, rings.
+//! eBPF objects on the live kernel, over libbpf.
+//!
+//! - [`Object`]: open → load → attach; detached and closed when dropped
+//! - [`Target`]: where a program is attached
+//! - [`Map`], [`MapInfo`]: lookups and updates, one system call each
+//! - [`Buffer`]: records of a ring or perf buffer, every one of them
+//! - `drops`: counts what a full ring buffer refuses, by instructions added before the load
+//! - `diagnostics`, `explain`: from libbpf's messages to an error that says what to do
+//!
+//! ```text
+//!  ELF bytes ──▶ Object::load ──▶ Object ──attach──▶ (held by descriptors alone: gone with the process)
+//!                                   │
+//!                                   ├─ map(name) ──▶ Map ── lookup, update, delete, next_key
+//!                                   └─ buffer(map) ─▶ Buffer ── poll(closure)
+//! ```
+//!
+//! `unsafe` stands in `sys` and `buffer::ring` alone.
+#![deny(unsafe_code)]
+
+mod attach;
+mod buffer;
+mod diagnostics;
+mod drops;
+mod explain;
+mod map;
+mod object;
+#[allow(unsafe_code)]
+mod sys;
+
+pub use attach::Target;
+pub use buffer::{Buffer, Polled, possible_cpus, wait, wait_for_records};
+pub use libbpf_rs::{MapType, ProgramType};
+pub use map::{Map, MapInfo};
+pub use object::{LeftOut, LoadOptions, Object};
+pub use sys::Errno;

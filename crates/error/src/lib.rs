@@ -37,6 +37,7 @@ struct Inner {
     contexts: Vec<String>,
     help: Option<String>,
     detail: Option<String>,
+    errno: Option<i32>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -49,6 +50,7 @@ impl Error {
             contexts: Vec::new(),
             help: None,
             detail: None,
+            errno: None,
             source: None,
         }))
     }
@@ -68,7 +70,15 @@ impl Error {
             std::io::ErrorKind::PermissionDenied => Kind::Permission,
             _ => Kind::Io,
         };
-        Self::wrap(kind, source)
+        let errno = source.raw_os_error();
+        let mut error = Self::wrap(kind, source);
+        error.0.errno = errno;
+        error
+    }
+
+    /// The operating system's error of that number (positive), as [`Error::io`] reads it.
+    pub fn os(errno: i32) -> Self {
+        Self::io(std::io::Error::from_raw_os_error(errno))
     }
 
     /// Adds what was being done, and to what.
@@ -90,6 +100,25 @@ impl Error {
     pub fn detail(mut self, text: impl Into<String>) -> Self {
         self.0.detail = Some(text.into());
         self
+    }
+
+    /// The same error as one of another kind.
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// The same error with the operating system's number (positive) behind it.
+    #[must_use]
+    pub fn with_errno(mut self, errno: i32) -> Self {
+        self.0.errno = Some(errno);
+        self
+    }
+
+    /// The operating system's error number (positive), where one is behind it.
+    pub fn errno(&self) -> Option<i32> {
+        self.0.errno
     }
 
     /// What kind of fault this is.

@@ -1,0 +1,286 @@
+//! Attaching one program: by its section, or to a target whose meaning depends on the program's type.
+//!
+//! Every attachment is held by a file descriptor of this process and by nothing else, so that the kernel takes it away
+//! when the process ends, however it ends. Ways of attaching that outlive the process (netlink tc filters, pins) are
+//! not used.
+
+mod target;
+
+pub use target::Target;
+
+use std::{
+    fs::File,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+};
+
+use libbpf_rs::{Link, MapCore as _, MapType, NetfilterOpts, Object, Program, ProgramAttachType, ProgramMut, ProgramType, UprobeOpts};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use target::{NetfilterHook, UserSymbol};
+
+use crate::{
+    diagnostics,
+    explain,
+    sys::{self, Errno},
+};
+
+/// What holds one program in its place; it leaves when this is dropped.
+pub(crate) enum Attachment {
+    /// A link of libbpf's.
+    #[expect(dead_code, reason = "held to be dropped")]
+    Link(Link),
+    /// Links of libbpf's, one a CPU.
+    #[expect(dead_code, reason = "held to be dropped")]
+    Links(Vec<Link>),
+    /// A descriptor that holds the program.
+    #[expect(dead_code, reason = "held to be dropped")]
+    Fd(OwnedFd),
+    /// The program sits in a map of its own object.
+    InMap,
+}
+
+/// What an attempt says when it fails: an error of ours, or one of libbpf's.
+enum Failure {
+    Ours(Error),
+    Kernel(Errno),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Ours(error)
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self::Kernel(errno)
+    }
+}
+
+impl From<libbpf_rs::Error> for Failure {
+    fn from(error: libbpf_rs::Error) -> Self {
+        Self::Kernel(errno_of(&error))
+    }
+}
+
+/// The number behind an error of libbpf-rs, which keeps it in its chain of sources.
+pub(crate) fn errno_of(error: &libbpf_rs::Error) -> Errno {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(errno) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
+            return Errno(errno);
+        }
+        source = error.source();
+    }
+    Errno(match error.kind() {
+        libbpf_rs::ErrorKind::NotFound => libc::ENOENT,
+        libbpf_rs::ErrorKind::PermissionDenied => libc::EPERM,
+        libbpf_rs::ErrorKind::AlreadyExists => libc::EEXIST,
+        libbpf_rs::ErrorKind::Unsupported => libc::EOPNOTSUPP,
+        libbpf_rs::ErrorKind::OutOfMemory => libc::ENOMEM,
+        libbpf_rs::ErrorKind::ResourceBusy => libc::EBUSY,
+        _ => libc::EINVAL,
+    })
+}
+
+/// Attaches the program `name` of `object`.
+pub(crate) fn attach(object: &Object, program: &ProgramMut<'_>, target: Target<'_>) -> Result<Attachment> {
+    let section = program.section().to_string_lossy().into_owned();
+    let (result, messages) = diagnostics::capture(|| match target {
+        Target::Section => by_section(program),
+        Target::Named(text) => to_named(object, program, text),
+        Target::Directory(fd) => Ok(Attachment::Link(program.attach_cgroup(fd.as_raw_fd())?)),
+    });
+    result.map_err(|failure| match failure {
+        Failure::Ours(error) => error,
+        Failure::Kernel(errno) => explain::attach_failure(errno, &section, &messages),
+    })
+}
+
+/// Attaches every struct_ops map of `object`; their programs have no place of their own.
+pub(crate) fn attach_struct_ops(object: &mut Object) -> Result<Attachment> {
+    let (result, messages) = diagnostics::capture(|| {
+        let maps = object.maps_mut().filter(|map| map.map_type() == MapType::StructOps);
+        maps.map(|mut map| map.attach_struct_ops()).collect::<Result<Vec<Link>, _>>()
+    });
+    let links = result.map_err(|error| explain::attach_failure(errno_of(&error), "struct_ops", &messages))?;
+    Ok(Attachment::Links(links))
+}
+
+fn by_section(program: &ProgramMut<'_>) -> Result<Attachment, Failure> {
+    match program.prog_type() {
+        ProgramType::SkLookup => netns(program, "/proc/self/ns/net"),
+        ProgramType::SchedCls | ProgramType::Xdp | ProgramType::SocketFilter => {
+            Err(needs_target("a network interface, such as lo").into())
+        }
+        ProgramType::PerfEvent => Err(needs_target("a frequency, such as 99").into()),
+        ProgramType::Netfilter => Err(needs_target("family:hook:priority, as in ipv4:input:0").into()),
+        ProgramType::SkMsg | ProgramType::SkSkb => Err(needs_target("the name of a sockmap of its object").into()),
+        kind if is_cgroup(kind, program.attach_type()) => Err(needs_target("the path of a cgroup directory").into()),
+        ProgramType::Syscall => Err(Error::new(Kind::BadInput, "a syscall program is run, not attached")
+            .with_errno(libc::EOPNOTSUPP)
+            .into()),
+        _ => Ok(Attachment::Link(program.attach()?)),
+    }
+}
+
+fn to_named(object: &Object, program: &ProgramMut<'_>, text: &str) -> Result<Attachment, Failure> {
+    let section = program.section().to_string_lossy();
+    let family = section.split('/').next().unwrap_or("").trim_start_matches('?');
+    let link = match program.prog_type() {
+        kind if is_cgroup(kind, program.attach_type()) => {
+            let directory = open_directory(text, "the cgroup directory")?;
+            program.attach_cgroup(directory.as_raw_fd())?
+        }
+        ProgramType::Xdp => program.attach_xdp(target::interface_index(text)?)?,
+        ProgramType::SchedCls => return tc(program, text),
+        ProgramType::SocketFilter => {
+            let socket = sys::packet_socket(target::interface_index(text)?)?;
+            sys::attach_socket_filter(program.as_fd(), socket.as_fd())?;
+            return Ok(Attachment::Fd(socket));
+        }
+        ProgramType::PerfEvent => return perf_event(program, text),
+        ProgramType::Netfilter => {
+            let hook = NetfilterHook::parse(text)?;
+            program.attach_netfilter_with_opts(NetfilterOpts {
+                protocol_family: hook.family,
+                hooknum: hook.hook,
+                priority: hook.priority,
+                ..Default::default()
+            })?
+        }
+        ProgramType::SkLookup | ProgramType::FlowDissector => return netns(program, text),
+        ProgramType::SkMsg | ProgramType::SkSkb => {
+            program.attach_sockmap(map_named(object, text)?.as_fd().as_raw_fd())?;
+            return Ok(Attachment::InMap);
+        }
+        ProgramType::Kprobe if family.starts_with("usdt") => {
+            let (path, provider, name) = target::usdt(text)?;
+            program.attach_usdt(-1, path, provider, name)?
+        }
+        ProgramType::Kprobe if family.starts_with('u') => uprobe(program, text, family.starts_with("uret"))?,
+        ProgramType::Kprobe if family.starts_with("ksys") => program.attach_ksyscall(false, text)?,
+        ProgramType::Kprobe if family.starts_with("kretsys") => program.attach_ksyscall(true, text)?,
+        ProgramType::Kprobe => program.attach_kprobe(family.starts_with("kret"), text)?,
+        ProgramType::Tracing if program.attach_type() == ProgramAttachType::TraceIter => {
+            program.attach_iter(map_named(object, text)?.as_fd())?
+        }
+        _ => return by_fixed_section(program, &section, text),
+    };
+    Ok(Attachment::Link(link))
+}
+
+/// The rest is bound to its place when it is loaded: the target must say the same as the section.
+fn by_fixed_section(program: &ProgramMut<'_>, section: &str, text: &str) -> Result<Attachment, Failure> {
+    let place = section.split_once('/').map_or("", |(_, place)| place);
+    if text == place || text == section || text == place.replace('/', ":") {
+        return by_section(program);
+    }
+    Err(Error::new(Kind::BadInput, format!("cannot use the target \"{text}\""))
+        .help(format!(
+            "the section \"{section}\" fixes where the program is attached: give no target, or change the section"
+        ))
+        .with_errno(libc::EINVAL)
+        .into())
+}
+
+fn is_cgroup(kind: ProgramType, attach: ProgramAttachType) -> bool {
+    matches!(
+        kind,
+        ProgramType::CgroupSkb
+            | ProgramType::CgroupSock
+            | ProgramType::CgroupSockAddr
+            | ProgramType::CgroupDevice
+            | ProgramType::CgroupSysctl
+            | ProgramType::CgroupSockopt
+            | ProgramType::SockOps
+    ) || attach == ProgramAttachType::LsmCgroup
+}
+
+fn uprobe(program: &ProgramMut<'_>, text: &str, retprobe: bool) -> Result<Link, Failure> {
+    let place = UserSymbol::parse(text)?;
+    if !place.path.exists() && place.path.is_absolute() {
+        return Err(Error::new(Kind::NotFound, format!("there is no file {}", place.path.display()))
+            .with_errno(libc::ENOENT)
+            .into());
+    }
+    let options = UprobeOpts { retprobe, func_name: place.symbol, ..Default::default() };
+    Ok(program.attach_uprobe_with_opts(-1, &place.path, place.offset, options)?)
+}
+
+fn tc(program: &ProgramMut<'_>, text: &str) -> Result<Attachment, Failure> {
+    let (interface, direction) = target::interface_and_direction(text);
+    let index = target::interface_index(interface)?;
+    let egress = direction.map_or(program.attach_type() == ProgramAttachType::TcxEgress, |name| name == "egress");
+    let kind = if egress { libbpf_sys::BPF_TCX_EGRESS } else { libbpf_sys::BPF_TCX_INGRESS };
+    match sys::create_link(program.as_fd(), index, kind) {
+        Ok(fd) => Ok(Attachment::Fd(fd)),
+        Err(Errno(libc::EINVAL)) if !kernel_has_tcx() => {
+            Err(Error::new(Kind::Unsupported, "this kernel has no tcx links (Linux 6.6 and later)")
+                .help("older ways of attaching tc programs outlive the process and are not used")
+                .with_errno(libc::EOPNOTSUPP)
+                .into())
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn kernel_has_tcx() -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<u32>().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) >= (6, 6)
+}
+
+fn perf_event(program: &ProgramMut<'_>, text: &str) -> Result<Attachment, Failure> {
+    let rate = target::sampling(text)?;
+    let mut links = Vec::new();
+    for cpu in online_cpus() {
+        let event = match sys::open_cpu_clock(cpu, rate) {
+            // A CPU that went offline meanwhile.
+            Err(Errno(libc::ENODEV)) => continue,
+            event => event?,
+        };
+        links.push(program.attach_perf_event(event.as_raw_fd())?);
+        // The link owns the event from here on: libbpf closes it with the link.
+        std::mem::forget(event);
+    }
+    Ok(Attachment::Links(links))
+}
+
+/// From the kernel's list, such as `0-3,5`.
+fn online_cpus() -> Vec<i32> {
+    let list = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_else(|_| "0".to_owned());
+    let bounds = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<i32>().ok()?..=last.parse::<i32>().ok()?)
+    };
+    list.trim().split(',').filter_map(bounds).flatten().collect()
+}
+
+fn netns(program: &ProgramMut<'_>, path: &str) -> Result<Attachment, Failure> {
+    let namespace = File::open(path)
+        .map_err(|error| Error::io(error).context(format!("opening the network namespace {path}")))?;
+    Ok(Attachment::Link(program.attach_netns(namespace.as_raw_fd())?))
+}
+
+fn open_directory(path: &str, what: &str) -> Result<File> {
+    let file = File::open(path).context(|| format!("opening {what} {path}"))?;
+    if !file.metadata().is_ok_and(|meta| meta.is_dir()) {
+        return Err(Error::new(Kind::BadInput, format!("{path} is not a directory")).with_errno(libc::ENOTDIR));
+    }
+    Ok(file)
+}
+
+fn map_named<'a>(object: &'a Object, name: &str) -> Result<libbpf_rs::Map<'a>> {
+    object.maps().find(|map| map.name() == name).ok_or_else(|| {
+        let known: Vec<String> = object.maps().map(|map| map.name().to_string_lossy().into_owned()).collect();
+        Error::new(Kind::NotFound, format!("the object has no map \"{name}\""))
+            .help(skep_error::did_you_mean(name, known.iter().map(String::as_str)))
+            .with_errno(libc::ENOENT)
+    })
+}
+
+fn needs_target(form: &str) -> Error {
+    Error::new(Kind::BadInput, "its section does not say where")
+        .help(format!("attach it with a target: {form}"))
+        .with_errno(libc::EOPNOTSUPP)
+}

@@ -1,0 +1,184 @@
+//! From an error number and libbpf's messages to an error a person can act on.
+
+use std::path::Path;
+
+use skep_error::{Error, Kind};
+
+use crate::{diagnostics::Messages, sys::Errno};
+
+/// Why loading an object failed.
+pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
+    let mut error = match messages.failed_program() {
+        Some(program) => refused_program(errno, program, messages),
+        None => {
+            let error = Error::os(errno.0).with_kind(kind_of(errno));
+            match last_reason(messages) {
+                Some(reason) => error.context(reason),
+                None => error,
+            }
+        }
+    };
+    if let Some(log) = messages.verifier_log().filter(|log| !log.is_empty()) {
+        error = error.detail(log);
+    } else {
+        let lines: Vec<&str> = messages.lines().collect();
+        if !lines.is_empty() {
+            error = error.detail(lines.join("\n"));
+        }
+    }
+    match advice(errno, messages) {
+        Some(advice) => error.help(advice),
+        None => error,
+    }
+}
+
+fn refused_program(errno: Errno, program: &str, messages: &Messages) -> Error {
+    let verified = messages.verifier_log().is_some_and(|log| !log.is_empty());
+    let why = match (errno.0, verified) {
+        (_, true) => "the kernel's verifier refused it".to_owned(),
+        (libc::EPERM, false) if has_bpf_privilege() => {
+            "refused by the kernel's policy (EPERM before verification)".to_owned()
+        }
+        _ => format!("the kernel refused it: {errno}"),
+    };
+    Error::new(kind_of(errno), why).with_errno(errno.0).context(format!("loading program {program}"))
+}
+
+/// EPERM and EACCES are lack of privilege only when the privilege lacks; else they are the kernel's verdict.
+fn kind_of(errno: Errno) -> Kind {
+    match errno.0 {
+        libc::EPERM | libc::EACCES if !has_bpf_privilege() => Kind::Permission,
+        _ => Kind::Kernel,
+    }
+}
+
+/// The last message that says something of its own, not the summary lines that libbpf ends with.
+fn last_reason(messages: &Messages) -> Option<String> {
+    messages
+        .lines()
+        .filter(|line| !line.starts_with("failed to load object") && !line.starts_with("permission error while"))
+        .last()
+        .map(str::to_owned)
+}
+
+fn advice(errno: Errno, messages: &Messages) -> Option<String> {
+    let log = messages.verifier_log().unwrap_or("");
+    if !has_bpf_privilege() && matches!(errno.0, libc::EPERM | libc::EACCES) {
+        return Some(NO_PRIVILEGE.to_owned());
+    }
+    if messages.contains("failed to find valid kernel BTF") || messages.contains("Error loading vmlinux BTF") {
+        return Some(
+            "this kernel shows no BTF at /sys/kernel/btf/vmlinux, which CO-RE programs need: use a kernel built with \
+             CONFIG_DEBUG_INFO_BTF=y"
+                .to_owned(),
+        );
+    }
+    if messages.contains("is not found in vmlinux BTF") || messages.contains("failed to find kernel BTF type ID") {
+        return Some("this kernel has no such function or type; `skep doctor` says what it has".to_owned());
+    }
+    if log.contains("unknown func") || log.contains("program of this type cannot use helper") {
+        return Some(
+            "the program calls a helper that this kernel does not have, or not for this type of program".to_owned(),
+        );
+    }
+    if log.contains("BPF program is too large") || log.contains("sequence of") && log.contains("too complex") {
+        return Some(
+            "the verifier gave up: bound the loops, or split the program with global functions or tail calls"
+                .to_owned(),
+        );
+    }
+    if errno.0 == libc::EPERM && log.is_empty() {
+        return Some(policy_advice());
+    }
+    match errno.0 {
+        libc::EINVAL if log.is_empty() => {
+            Some("this kernel may not know this type of program or map; `skep doctor` says what it knows".to_owned())
+        }
+        libc::ENOMEM => Some("there is not enough memory for the maps: lower their max_entries".to_owned()),
+        _ => None,
+    }
+}
+
+pub(crate) const NO_PRIVILEGE: &str =
+    "loading and attaching eBPF needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: run it with sudo";
+
+/// What to say when a privileged process is told EPERM without a word of the verifier.
+fn policy_advice() -> String {
+    let lockdown = std::fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let mode = lockdown.split('[').nth(1).and_then(|rest| rest.split(']').next());
+    let lockdown = match mode {
+        Some("none") | None => String::new(),
+        Some(mode) => format!(" (lockdown is in mode {mode})"),
+    };
+    format!(
+        "the privilege is there, the kernel's policy forbids this type of program{lockdown}: an LSM, lockdown or a \
+         container's seccomp filter says no; `skep doctor` lists the types that load"
+    )
+}
+
+/// Whether this process may use bpf(2) at all, as far as its effective capabilities tell.
+pub(crate) fn has_bpf_privilege() -> bool {
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    const CAP_BPF: u64 = 1 << 39;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|caps| u64::from_str_radix(caps.trim(), 16).ok());
+    effective.unwrap_or(0) & (CAP_SYS_ADMIN | CAP_BPF) != 0
+}
+
+/// Why attaching one program failed.
+pub(crate) fn attach_failure(errno: Errno, section: &str, messages: &Messages) -> Error {
+    let error = Error::os(errno.0).with_kind(kind_of(errno));
+    let lines: Vec<&str> = messages.lines().collect();
+    let error = if lines.is_empty() { error } else { error.detail(lines.join("\n")) };
+    match attach_advice(errno, section) {
+        Some(advice) => error.help(advice),
+        None => error,
+    }
+}
+
+fn attach_advice(errno: Errno, section: &str) -> Option<String> {
+    let family = section.split('/').next().unwrap_or(section).trim_start_matches('?');
+    let target = section.rsplit('/').next().unwrap_or(section);
+    if matches!(errno.0, libc::EPERM | libc::EACCES) {
+        return Some(if has_bpf_privilege() { policy_advice() } else { NO_PRIVILEGE.to_owned() });
+    }
+    match (family, errno.0) {
+        ("kprobe" | "kretprobe" | "ksyscall" | "kretsyscall", libc::ENOENT | libc::EOPNOTSUPP) => {
+            if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+                return Some("this kernel has no kprobes: use one built with CONFIG_KPROBES=y".to_owned());
+            }
+            Some(near_kernel_symbols(target))
+        }
+        ("tracepoint" | "tp", libc::ENOENT) => {
+            let known = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
+                .iter()
+                .any(|path| Path::new(path).exists());
+            Some(if known {
+                "this kernel has no such tracepoint: /sys/kernel/tracing/events lists them".to_owned()
+            } else {
+                "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".to_owned()
+            })
+        }
+        ("uprobe" | "uretprobe" | "usdt", libc::ENOENT) => {
+            Some("the file or the symbol in it does not exist: nm -D FILE lists symbols".to_owned())
+        }
+        (_, libc::EBUSY | libc::EEXIST) => {
+            Some("something is attached there already: `bpftool link` and `bpftool net` show what".to_owned())
+        }
+        (_, libc::EOPNOTSUPP) => Some("this kernel cannot attach this type of program there".to_owned()),
+        _ => None,
+    }
+}
+
+fn near_kernel_symbols(symbol: &str) -> String {
+    let table = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let names = || table.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
+    let stem: String = symbol.chars().take(6).collect();
+    match skep_error::nearest(symbol, names().filter(|name| name.contains(stem.as_str()))) {
+        Some(near) => format!("the kernel has no function {symbol} that can be probed; did you mean {near}?"),
+        None => format!("the kernel has no function {symbol} that can be probed"),
+    }
+}
