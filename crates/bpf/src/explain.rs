@@ -99,8 +99,7 @@ fn advice(errno: Errno, messages: &Messages) -> Option<String> {
     }
 }
 
-pub(crate) const NO_PRIVILEGE: &str =
-    "loading and attaching eBPF needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: run it with sudo";
+pub(crate) const NO_PRIVILEGE: &str = "loading and attaching eBPF needs root, or the capabilities CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN: run it with sudo";
 
 /// What to say when a privileged process is told EPERM without a word of the verifier.
 fn policy_advice() -> String {

@@ -188,10 +188,9 @@ fn open(elf: &[u8]) -> Result<OpenObject> {
     result.map_err(|error| {
         let errno = attach::errno_of(&error);
         let reason = messages.lines().next().map_or_else(|| errno.to_string(), str::to_owned);
-        Error::new(Kind::BadInput, reason)
-            .with_errno(errno.0)
-            .context("opening the eBPF object")
-            .help("it must be a relocatable ELF file made by `clang -target bpf -g`; `llvm-readelf -h` shows what it is")
+        Error::new(Kind::BadInput, reason).with_errno(errno.0).context("opening the eBPF object").help(
+            "it must be a relocatable ELF file made by `clang -target bpf -g`; `llvm-readelf -h` shows what it is",
+        )
     })
 }
 
@@ -200,9 +199,7 @@ fn place_arena(object: &mut OpenObject, at: u64) -> Result<()> {
     let Some(mut arena) = arena else {
         return Err(Error::new(Kind::BadInput, "the object has no arena to place").with_errno(libc::ENOENT));
     };
-    arena.set_map_extra(at).map_err(|error| {
-        attach::errno_of(&error).into_error().context("placing the arena")
-    })
+    arena.set_map_extra(at).map_err(|error| attach::errno_of(&error).into_error().context("placing the arena"))
 }
 
 fn prepare_and_load(mut object: OpenObject) -> Result<(libbpf_rs::Object, Option<Counter>), sys::Errno> {

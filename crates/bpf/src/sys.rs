@@ -72,12 +72,7 @@ pub(crate) fn map_info(map: BorrowedFd<'_>) -> Result<libbpf_sys::bpf_map_info, 
 pub(crate) fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
     // SAFETY: the kernel reads the map's key size and writes its value size; `Map` checks the slices against both.
     Errno::check(unsafe {
-        libbpf_sys::bpf_map_lookup_elem_flags(
-            map.as_raw_fd(),
-            key.as_ptr().cast(),
-            value.as_mut_ptr().cast(),
-            flags,
-        )
+        libbpf_sys::bpf_map_lookup_elem_flags(map.as_raw_fd(), key.as_ptr().cast(), value.as_mut_ptr().cast(), flags)
     })
     .map(drop)
 }
@@ -102,10 +97,8 @@ pub(crate) fn map_delete(map: BorrowedFd<'_>, key: &[u8], flags: u64) -> Result<
 pub(crate) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
     let key = key.map_or(ptr::null(), |key| key.as_ptr());
     // SAFETY: as in `map_lookup`; a null key is allowed.
-    Errno::check(unsafe {
-        libbpf_sys::bpf_map_get_next_key(map.as_raw_fd(), key.cast(), next.as_mut_ptr().cast())
-    })
-    .map(drop)
+    Errno::check(unsafe { libbpf_sys::bpf_map_get_next_key(map.as_raw_fd(), key.cast(), next.as_mut_ptr().cast()) })
+        .map(drop)
 }
 
 /// Number of CPUs that this machine may ever have: a per-CPU value has a slot for each.
@@ -152,8 +145,7 @@ pub(crate) fn replace_insns(
             let entry = &mut *functions.add(i);
             entry.insn_off = insertion.moved(entry.insn_off as usize) as u32;
         }
-        let (lines, n) =
-            (libbpf_sys::bpf_program__line_info(program), libbpf_sys::bpf_program__line_info_cnt(program));
+        let (lines, n) = (libbpf_sys::bpf_program__line_info(program), libbpf_sys::bpf_program__line_info_cnt(program));
         for i in 0..if lines.is_null() { 0 } else { n as usize } {
             let entry = &mut *lines.add(i);
             entry.insn_off = insertion.moved(entry.insn_off as usize) as u32;
@@ -165,9 +157,8 @@ pub(crate) fn replace_insns(
 /// Links a program to an interface, or whatever else `target` means for the attach type.
 pub(crate) fn create_link(program: BorrowedFd<'_>, target: i32, attach_type: u32) -> Result<OwnedFd, Errno> {
     // SAFETY: a plain system call; the options may be null.
-    let fd = Errno::check(unsafe {
-        libbpf_sys::bpf_link_create(program.as_raw_fd(), target, attach_type, ptr::null())
-    })?;
+    let fd =
+        Errno::check(unsafe { libbpf_sys::bpf_link_create(program.as_raw_fd(), target, attach_type, ptr::null()) })?;
     // SAFETY: the kernel just gave us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -193,11 +184,7 @@ pub(crate) fn packet_socket(ifindex: i32) -> Result<OwnedFd, Errno> {
     let protocol = (libc::ETH_P_ALL as u16).to_be();
     // SAFETY: a plain system call.
     let fd = unsafe {
-        libc::socket(
-            libc::AF_PACKET,
-            libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-            i32::from(protocol),
-        )
+        libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, i32::from(protocol))
     };
     if fd < 0 {
         return Err(Errno::last());
@@ -210,9 +197,8 @@ pub(crate) fn packet_socket(ifindex: i32) -> Result<OwnedFd, Errno> {
     address.sll_protocol = protocol;
     address.sll_ifindex = ifindex;
     // SAFETY: the address has the length given.
-    let result = unsafe {
-        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32)
-    };
+    let result =
+        unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32) };
     if result < 0 { Err(Errno::last()) } else { Ok(fd) }
 }
 

@@ -13,13 +13,14 @@ use std::{
     os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
 };
 
-use libbpf_rs::{Link, MapCore as _, MapType, NetfilterOpts, Object, Program, ProgramAttachType, ProgramMut, ProgramType, UprobeOpts};
+use libbpf_rs::{
+    Link, MapCore as _, MapType, NetfilterOpts, Object, ProgramAttachType, ProgramMut, ProgramType, UprobeOpts,
+};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use target::{NetfilterHook, UserSymbol};
 
 use crate::{
-    diagnostics,
-    explain,
+    diagnostics, explain,
     sys::{self, Errno},
 };
 
@@ -77,7 +78,6 @@ pub(crate) fn errno_of(error: &libbpf_rs::Error) -> Errno {
         libbpf_rs::ErrorKind::AlreadyExists => libc::EEXIST,
         libbpf_rs::ErrorKind::Unsupported => libc::EOPNOTSUPP,
         libbpf_rs::ErrorKind::OutOfMemory => libc::ENOMEM,
-        libbpf_rs::ErrorKind::ResourceBusy => libc::EBUSY,
         _ => libc::EINVAL,
     })
 }
@@ -161,7 +161,7 @@ fn to_named(object: &Object, program: &ProgramMut<'_>, text: &str) -> Result<Att
         ProgramType::Kprobe if family.starts_with("ksys") => program.attach_ksyscall(false, text)?,
         ProgramType::Kprobe if family.starts_with("kretsys") => program.attach_ksyscall(true, text)?,
         ProgramType::Kprobe => program.attach_kprobe(family.starts_with("kret"), text)?,
-        ProgramType::Tracing if program.attach_type() == ProgramAttachType::TraceIter => {
+        ProgramType::Tracing if matches!(program.attach_type(), ProgramAttachType::TraceIter) => {
             program.attach_iter(map_named(object, text)?.as_fd())?
         }
         _ => return by_fixed_section(program, &section, text),
@@ -193,7 +193,7 @@ fn is_cgroup(kind: ProgramType, attach: ProgramAttachType) -> bool {
             | ProgramType::CgroupSysctl
             | ProgramType::CgroupSockopt
             | ProgramType::SockOps
-    ) || attach == ProgramAttachType::LsmCgroup
+    ) || matches!(attach, ProgramAttachType::LsmCgroup)
 }
 
 fn uprobe(program: &ProgramMut<'_>, text: &str, retprobe: bool) -> Result<Link, Failure> {
@@ -210,7 +210,10 @@ fn uprobe(program: &ProgramMut<'_>, text: &str, retprobe: bool) -> Result<Link, 
 fn tc(program: &ProgramMut<'_>, text: &str) -> Result<Attachment, Failure> {
     let (interface, direction) = target::interface_and_direction(text);
     let index = target::interface_index(interface)?;
-    let egress = direction.map_or(program.attach_type() == ProgramAttachType::TcxEgress, |name| name == "egress");
+    let egress = match direction {
+        Some(direction) => direction == "egress",
+        None => matches!(program.attach_type(), ProgramAttachType::TcxEgress),
+    };
     let kind = if egress { libbpf_sys::BPF_TCX_EGRESS } else { libbpf_sys::BPF_TCX_INGRESS };
     match sys::create_link(program.as_fd(), index, kind) {
         Ok(fd) => Ok(Attachment::Fd(fd)),
@@ -257,8 +260,8 @@ fn online_cpus() -> Vec<i32> {
 }
 
 fn netns(program: &ProgramMut<'_>, path: &str) -> Result<Attachment, Failure> {
-    let namespace = File::open(path)
-        .map_err(|error| Error::io(error).context(format!("opening the network namespace {path}")))?;
+    let namespace =
+        File::open(path).map_err(|error| Error::io(error).context(format!("opening the network namespace {path}")))?;
     Ok(Attachment::Link(program.attach_netns(namespace.as_raw_fd())?))
 }
 

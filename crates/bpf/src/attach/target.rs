@@ -60,14 +60,17 @@ pub(super) struct NetfilterHook {
 
 impl NetfilterHook {
     pub(super) fn parse(text: &str) -> Result<Self> {
-        const FAMILIES: [(&str, i32); 4] =
-            [("ipv4", libc::NFPROTO_IPV4), ("ip", libc::NFPROTO_IPV4), ("ipv6", libc::NFPROTO_IPV6), ("ip6", libc::NFPROTO_IPV6)];
+        const FAMILIES: [(&str, i32); 4] = [
+            ("ipv4", libc::NFPROTO_IPV4),
+            ("ip", libc::NFPROTO_IPV4),
+            ("ipv6", libc::NFPROTO_IPV6),
+            ("ip6", libc::NFPROTO_IPV6),
+        ];
         const HOOKS: [(&str, i32); 5] =
             [("prerouting", 0), ("input", 1), ("forward", 2), ("output", 3), ("postrouting", 4)];
         let bad = || malformed(text, "family:hook:priority, as in ipv4:input:0");
         let mut parts = text.split(':');
-        let (Some(family), Some(hook), Some(priority), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let (Some(family), Some(hook), Some(priority), None) = (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(bad());
         };
