@@ -1,6 +1,6 @@
 //! Objects: open → prepare → load → attach; dropping one detaches and closes everything of its own.
 
-use std::{collections::BTreeMap, ffi::OsStr, rc::Rc};
+use std::{collections::BTreeMap, ffi::OsStr, os::fd::AsFd as _, sync::Arc};
 
 use libbpf_rs::{MapCore as _, ObjectBuilder, OpenObject, ProgramType};
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
@@ -17,11 +17,11 @@ use crate::{
 
 /// How an object is loaded.
 #[derive(Clone, Debug, Default)]
-#[non_exhaustive]
 pub struct LoadOptions {
     /// Leaves out programs that the kernel refuses, and says which in [`Object::left_out`].
     pub best_effort: bool,
-    /// The address, in this process, at which the object's arena is mapped: page-aligned, and the caller's memory.
+    /// The address in this process at which the caller will map the object's arena; page-aligned. Without one the arena
+    /// is mapped at an address that the kernel chooses.
     pub arena_at: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ pub struct Object {
     // Dropped first: what is attached leaves before the programs and maps do.
     attachments: Vec<Attachment>,
     inner: libbpf_rs::Object,
-    maps: BTreeMap<String, Rc<Map>>,
+    maps: BTreeMap<String, Arc<Map>>,
     counter: Option<Counter>,
     left_out: Vec<LeftOut>,
 }
@@ -91,7 +91,7 @@ impl Object {
             let map = Map::new(&map)
                 .map_err(|errno| errno.into_error().with_kind(Kind::Kernel))
                 .context(|| format!("reading the metadata of map {}", map.name().to_string_lossy()))?;
-            maps.insert(map.name().to_owned(), Rc::new(map));
+            maps.insert(map.name().to_owned(), Arc::new(map));
         }
         Ok(Self { attachments: Vec::new(), inner, maps, counter, left_out })
     }
@@ -100,7 +100,7 @@ impl Object {
     ///
     /// # Errors
     /// `NotFound`, with near names.
-    pub fn map(&self, name: &str) -> Result<Rc<Map>> {
+    pub fn map(&self, name: &str) -> Result<Arc<Map>> {
         let by_section = || {
             let section = &name[name.find('.')?..];
             self.maps.iter().find(|(full, _)| full.find('.').is_some_and(|dot| &full[dot..] == section))
@@ -113,8 +113,13 @@ impl Object {
         }
     }
 
+    /// The object's arena: it has one at most.
+    pub fn arena(&self) -> Option<Arc<Map>> {
+        self.maps.values().find(|map| map.info().kind == libbpf_rs::MapType::Arena).cloned()
+    }
+
     /// Every map, by name.
-    pub fn maps(&self) -> impl Iterator<Item = &Rc<Map>> {
+    pub fn maps(&self) -> impl Iterator<Item = &Arc<Map>> {
         self.maps.values()
     }
 
@@ -199,7 +204,16 @@ fn place_arena(object: &mut OpenObject, at: u64) -> Result<()> {
     let Some(mut arena) = arena else {
         return Err(Error::new(Kind::BadInput, "the object has no arena to place").with_errno(libc::ENOENT));
     };
-    arena.set_map_extra(at).map_err(|error| attach::errno_of(&error).into_error().context("placing the arena"))
+    if arena.initial_value_mut().is_some_and(|value| !value.is_empty()) {
+        return Err(Error::new(Kind::Unsupported, "an arena with global variables in it cannot be placed")
+            .with_errno(libc::EOPNOTSUPP)
+            .help("keep globals out of the arena: let the program allocate, or the guest initialise, what they held"));
+    }
+    // libbpf maps the arenas it creates; one that it is given is left to us.
+    let placed = sys::create_arena(&arena, at)
+        .map_err(sys::Errno::into_error)
+        .and_then(|fd| arena.reuse_fd(fd.as_fd()).map_err(|error| attach::errno_of(&error).into_error()));
+    placed.context(|| format!("creating the arena at {at:#x}"))
 }
 
 fn prepare_and_load(mut object: OpenObject) -> Result<(libbpf_rs::Object, Option<Counter>), sys::Errno> {

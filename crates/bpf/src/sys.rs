@@ -59,6 +59,22 @@ pub(crate) fn create_array(name: &CStr, value_size: u32, max_entries: u32) -> Re
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Creates the map that `arena` describes, to be mapped by user space at `at`.
+pub(crate) fn create_arena(arena: &libbpf_rs::OpenMapMut<'_>, at: u64) -> Result<OwnedFd, Errno> {
+    let options = libbpf_sys::bpf_map_create_opts {
+        sz: size_of::<libbpf_sys::bpf_map_create_opts>() as u64,
+        map_flags: arena.map_flags(),
+        map_extra: at,
+        ..Default::default()
+    };
+    // SAFETY: the name may be null; the options state their size.
+    let fd = Errno::check(unsafe {
+        libbpf_sys::bpf_map_create(libbpf_sys::BPF_MAP_TYPE_ARENA, ptr::null(), 0, 0, arena.max_entries(), &options)
+    })?;
+    // SAFETY: the kernel just gave us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// What the kernel says of a map.
 pub(crate) fn map_info(map: BorrowedFd<'_>) -> Result<libbpf_sys::bpf_map_info, Errno> {
     let mut info = libbpf_sys::bpf_map_info::default();

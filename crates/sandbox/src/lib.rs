@@ -1,1 +1,34 @@
-//! Wasm guests: engine, limits, module cache, guest memory, worlds.
+//! Wasm guests: where they run, what they may take, and what the host offers them.
+//!
+//! - [`Engine`], [`Module`], [`Cache`]: compiling, and keeping what was compiled
+//! - [`Limits`], [`Stop`]: what a guest may take, and how it is asked to end
+//! - [`GuestMemory`], [`SharedRegions`]: the only places that touch linear memory
+//! - [`Output`], [`WasiOptions`]: standard streams, arguments, directories
+//! - [`TrapKind`]: why a guest stopped in the middle
+//! - [`worlds`]: what each ABI offers
+//!
+//! This crate knows nothing of libbpf: a world that needs the kernel says so as a trait.
+//!
+//! `unsafe` stands in `memory::{reservation, shared}` and in the one line that loads compiled code.
+#![deny(unsafe_code)]
+
+mod cache;
+mod engine;
+mod limits;
+mod memory;
+mod module;
+mod output;
+mod stop;
+mod trap;
+mod wasi;
+pub mod worlds;
+
+pub use cache::Cache;
+pub use engine::{Engine, Metering};
+pub use limits::{Limiter, Limits, WASM_PAGE};
+pub use memory::{Fault, GuestMemory, PAGE, SharedRegions};
+pub use module::Module;
+pub use output::Output;
+pub use stop::{Reason, Stop};
+pub use trap::TrapKind;
+pub use wasi::{Preopen, Wasi, WasiOptions};

@@ -87,6 +87,9 @@ unsafe fn bytes<'a>(data: *const c_void, len: usize) -> &'a [u8] {
     unsafe { slice::from_raw_parts(data.cast(), len) }
 }
 
+// SAFETY: libbpf's readers are bound to no thread, and every call needs `&mut self` or reads a plain descriptor.
+unsafe impl Send for Reader {}
+
 impl Reader {
     pub(super) fn ring(map: BorrowedFd<'_>) -> Result<Self, Errno> {
         let slot = Box::<Slot>::default();

@@ -1,0 +1,69 @@
+//! What a guest may take: memory, table entries.
+
+use skep_error::{Error, Kind};
+use wasmtime::ResourceLimiter;
+
+/// Bytes of a Wasm page.
+pub const WASM_PAGE: usize = 64 << 10;
+
+/// What one instance may take at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory.
+    pub memory: usize,
+    /// Entries of a table.
+    pub table: usize,
+}
+
+impl Default for Limits {
+    /// 1 GiB of memory and 1,000,000 table entries.
+    fn default() -> Self {
+        Self { memory: 1 << 30, table: 1_000_000 }
+    }
+}
+
+/// Enforces [`Limits`], and remembers what it refused so that the trap that follows can be explained.
+#[derive(Debug)]
+pub struct Limiter {
+    limits: Limits,
+    refused: Option<String>,
+}
+
+impl Limiter {
+    /// A limiter that has refused nothing yet.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, refused: None }
+    }
+
+    /// What was refused last, in words.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let granted = desired <= self.limits.memory;
+        if !granted {
+            self.refused =
+                Some(format!("{desired} bytes of memory were asked for, {} are allowed", self.limits.memory));
+        }
+        Ok(granted)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let granted = desired <= self.limits.table;
+        if !granted {
+            self.refused = Some(format!("a table of {desired} entries was asked for, {} are allowed", self.limits.table));
+        }
+        Ok(granted)
+    }
+}
+
+impl Limiter {
+    /// The error for an instance that could not be made within the limits.
+    pub(crate) fn explain(&self) -> Option<Error> {
+        let refused = self.refused()?;
+        Some(Error::new(Kind::Refused, refused).help("raise the limit with --max-memory, or build the guest for less"))
+    }
+}

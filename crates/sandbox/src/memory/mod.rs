@@ -1,0 +1,16 @@
+//! The linear memory of a guest: where it lies, how the host reaches into it, and what is mapped into it.
+//!
+//! - `reservation`: memories at addresses that are multiples of 4 GiB, so that the low half of a host address inside one
+//!   is the guest's own address. An arena's pointers mean the same on both sides because of that.
+//! - [`GuestMemory`]: the only way in which worlds touch linear memory: bounds checked, lengths capped.
+//! - [`SharedRegions`]: ranges of it that show a map of the kernel's.
+
+mod guest;
+#[allow(unsafe_code)]
+mod reservation;
+#[allow(unsafe_code)]
+mod shared;
+
+pub use guest::{Fault, GuestMemory};
+pub(crate) use reservation::AlignedMemories;
+pub use shared::{PAGE, SharedRegions};

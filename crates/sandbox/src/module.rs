@@ -1,0 +1,64 @@
+//! From bytes to compiled code, through the cache.
+
+use skep_error::{Error, Kind, Result};
+
+use crate::{
+    Engine,
+    cache::{Cache, Key},
+};
+
+/// A compiled module.
+#[derive(Clone)]
+pub struct Module {
+    inner: wasmtime::Module,
+}
+
+impl Module {
+    /// Compiles `wasm`, or takes it from `cache` when it was compiled before.
+    ///
+    /// # Errors
+    /// `BadInput` when it is no valid module. A cache that cannot be used is logged and done without.
+    pub fn load(engine: &Engine, wasm: &[u8], cache: Option<&Cache>) -> Result<Self> {
+        let Some(cache) = cache else { return Self::compile(engine, wasm) };
+        let key = Key::new(engine.wasmtime(), wasm);
+        match cache.get(&key) {
+            Ok(Some(code)) => match load_compiled(engine, &code) {
+                Ok(module) => return Ok(module),
+                Err(error) => tracing::info!("a cached module is not used: {error:#}"),
+            },
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!("{error}");
+                return Self::compile(engine, wasm);
+            }
+        }
+        let module = Self::compile(engine, wasm)?;
+        let kept = match module.inner.serialize() {
+            Ok(code) => cache.put(&key, &code),
+            Err(error) => Err(Error::new(Kind::Internal, format!("{error:#}"))),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("{error}");
+        }
+        Ok(module)
+    }
+
+    fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self> {
+        let inner = wasmtime::Module::from_binary(engine.wasmtime(), wasm)
+            .map_err(|error| Error::new(Kind::BadInput, format!("{error:#}")).context("compiling the module"))?;
+        Ok(Self { inner })
+    }
+
+    /// The module below.
+    pub fn wasmtime(&self) -> &wasmtime::Module {
+        &self.inner
+    }
+}
+
+#[allow(unsafe_code)]
+fn load_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Module> {
+    // SAFETY: the bytes are those that `serialize` wrote: the cache has checked that none but this user can have written
+    // them, and their checksum; wasmtime checks its own version and settings.
+    let inner = unsafe { wasmtime::Module::deserialize(engine.wasmtime(), code)? };
+    Ok(Module { inner })
+}

@@ -1,0 +1,145 @@
+//! What a guest prints: kept until somebody has time to look, never lost.
+//!
+//! The guest is told that its output is a terminal, so its own C library hands over every line at once and an end at any
+//! moment loses nothing. Where the output is not really a terminal, lines are gathered here and written when the guest
+//! waits, when there is much of it, and at the end.
+
+use std::{
+    io::{self, Write},
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use wasmtime_wasi::{
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamError, StreamResult},
+};
+
+use crate::stop::{Reason, Stop};
+
+/// Gathered output is written when it is this long.
+const FULL: usize = 64 << 10;
+
+/// One of a guest's two outputs; cheap to clone.
+#[derive(Clone)]
+pub struct Output {
+    shared: Arc<Mutex<Shared>>,
+}
+
+struct Shared {
+    writer: Box<dyn Write + Send>,
+    gathered: Vec<u8>,
+    /// Writes through at once.
+    direct: bool,
+    stop: Stop,
+}
+
+impl Output {
+    /// Writes to the process's standard output. When its reader has gone, `stop` is asked for.
+    pub fn stdout(stop: &Stop) -> Self {
+        Self::new(Box::new(io::stdout()), io::IsTerminal::is_terminal(&io::stdout()), stop)
+    }
+
+    /// Writes to the process's standard error, at once.
+    pub fn stderr(stop: &Stop) -> Self {
+        Self::new(Box::new(io::stderr()), true, stop)
+    }
+
+    /// Writes to `writer`; `direct` writes are not gathered.
+    pub fn new(writer: Box<dyn Write + Send>, direct: bool, stop: &Stop) -> Self {
+        let shared = Shared { writer, gathered: Vec::new(), direct, stop: stop.clone() };
+        Self { shared: Arc::new(Mutex::new(shared)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn flush(&self) -> io::Result<()> {
+        self.lock().flush()
+    }
+
+    /// Takes `bytes`.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut shared = self.lock();
+        shared.gathered.extend_from_slice(bytes);
+        if shared.direct || shared.gathered.len() >= FULL { shared.flush() } else { Ok(()) }
+    }
+}
+
+impl Shared {
+    fn flush(&mut self) -> io::Result<()> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let result = self.writer.write_all(&self.gathered).and_then(|()| self.writer.flush());
+        self.gathered.clear();
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.stop.request(Reason::OutputClosed);
+        }
+        result
+    }
+}
+
+impl IsTerminal for Output {
+    /// See the module's page: yes, always.
+    fn is_terminal(&self) -> bool {
+        true
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        Output::write(self, &bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => StreamError::Closed,
+            _ => StreamError::LastOperationFailed(error.into()),
+        })
+    }
+
+    /// WASI flushes after each write; when to write is decided in [`Output::write`].
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(1 << 20)
+    }
+}
+
+#[async_trait::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+impl tokio::io::AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Output::write(&self, bytes).map(|()| bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Output::flush(&self))
+    }
+}

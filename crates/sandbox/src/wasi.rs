@@ -1,0 +1,246 @@
+//! WASI preview 1 for guests that are commands, by wasmtime-wasi; and the three functions of it that a tracer needs
+//! otherwise.
+//!
+//! - `poll_oneoff` on clocks alone, which is how guests sleep: it ends when the run is asked to end, and what the guest
+//!   has printed is written before it sleeps;
+//! - `proc_exit` passes on any status, also one of 126 and more;
+//! - descriptors of preopened directories can be asked for, as targets to attach to.
+
+use std::{
+    fs::File,
+    os::fd::{AsFd as _, BorrowedFd},
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use wasmtime::{Caller, Extern, Linker, Val};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, p1::WasiP1Ctx};
+
+use crate::{output::Output, stop::Stop, trap};
+
+/// The module's name.
+const MODULE: &str = skep_abi::program::MODULE_WASI;
+/// The first descriptor that a preopened directory gets.
+const FIRST_PREOPEN: i32 = 3;
+
+/// What a guest gets of the outside.
+#[derive(Clone, Debug, Default)]
+pub struct WasiOptions {
+    /// The guest's `argv`, its name first.
+    pub args: Vec<String>,
+    /// Its environment; nothing of the host's unless it stands here.
+    pub env: Vec<(String, String)>,
+    /// Directories it may use: the host's path, the guest's name for it, whether it may change anything.
+    pub dirs: Vec<Preopen>,
+    /// Whether it reads the host's standard input.
+    pub stdin: bool,
+}
+
+/// A directory that a guest may use.
+#[derive(Clone, Debug)]
+pub struct Preopen {
+    /// Where it is.
+    pub host: PathBuf,
+    /// What the guest calls it.
+    pub guest: String,
+    /// Whether the guest may change what is in it.
+    pub writable: bool,
+}
+
+/// The WASI side of one guest.
+pub struct Wasi {
+    ctx: WasiP1Ctx,
+    preopens: Vec<File>,
+    stdout: Output,
+    stop: Stop,
+    /// Whether the sleep under way when the end was requested has been cut short already.
+    woken: bool,
+}
+
+/// What the state of a store must give for [`add_to_linker`].
+pub(crate) trait WasiView: 'static {
+    fn wasi(&mut self) -> &mut Wasi;
+}
+
+impl Wasi {
+    /// Opens the directories and takes the rest as it is.
+    ///
+    /// # Errors
+    /// `NotFound`, `Permission` or `Io` for a directory that cannot be opened.
+    pub fn new(options: &WasiOptions, stdout: Output, stderr: Output, stop: &Stop) -> Result<Self> {
+        let mut builder = WasiCtxBuilder::new();
+        builder.args(&options.args).envs(&options.env).stdout(stdout.clone()).stderr(stderr);
+        builder.allow_blocking_current_thread(true);
+        if options.stdin {
+            builder.inherit_stdin();
+        }
+        let mut preopens = Vec::new();
+        for dir in &options.dirs {
+            let doing = || format!("opening the directory {} for the guest", dir.host.display());
+            let perms = if dir.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            preopens.push(File::open(&dir.host).context(doing)?);
+            builder
+                .preopened_dir(&dir.host, &dir.guest, perms)
+                .map_err(|error| Error::new(Kind::Io, format!("{error:#}")).context(doing()))?;
+        }
+        Ok(Self { ctx: builder.build_p1(), preopens, stdout, stop: stop.clone(), woken: false })
+    }
+
+    /// Writes what the guest has printed so far.
+    pub(crate) fn flush(&self) {
+        // A reader that has gone is noted by the output itself.
+        let _ = self.stdout.flush();
+    }
+
+    /// The host's descriptor behind a guest's, when that is a preopened directory.
+    pub(crate) fn preopen(&self, fd: i32) -> Option<BorrowedFd<'_>> {
+        let at = usize::try_from(fd.checked_sub(FIRST_PREOPEN)?).ok()?;
+        self.preopens.get(at).map(File::as_fd)
+    }
+
+    /// Sleeps until `deadline` or until the run is asked to end. The first sleep that is cut short so looks to the guest
+    /// as if its time were over, so that it can print what it has; the next one ends it.
+    fn sleep_until(&mut self, deadline: Instant) -> wasmtime::Result<()> {
+        loop {
+            if let Some(reason) = self.stop.requested() {
+                if self.woken {
+                    return Err(wasmtime::Error::new(Ended(trap::ended(reason))));
+                }
+                self.woken = true;
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            let stop = self.stop.clone();
+            let _ = rustix::event::poll(&mut [PollFd::new(&stop, PollFlags::IN)], Some(&timeout));
+        }
+    }
+}
+
+/// A run that was cut off because it had been asked to end: carried through wasmtime as an error.
+#[derive(Debug)]
+pub(crate) struct Ended(pub(crate) Error);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Ended {}
+
+/// Defines WASI preview 1.
+///
+/// # Errors
+/// `Internal`: a defect.
+pub(crate) fn add_to_linker<T: WasiView + Send>(
+    linker: &mut Linker<T>,
+    mut store: impl wasmtime::AsContextMut<Data = T>,
+) -> Result<()> {
+    let mut define = || -> wasmtime::Result<()> {
+        wasmtime_wasi::p1::add_to_linker_sync(linker, |state: &mut T| &mut state.wasi().ctx)?;
+        let original = linker.get(&mut store, MODULE, "poll_oneoff")?.into_func();
+        let original = original.ok_or_else(|| wasmtime::Error::msg("WASI has no poll_oneoff"))?;
+        linker.allow_shadowing(true);
+        linker.func_wrap(MODULE, "proc_exit", |status: i32| -> wasmtime::Result<()> {
+            Err(wasmtime::Error::new(I32Exit(status)))
+        })?;
+        linker.func_wrap(
+            MODULE,
+            "poll_oneoff",
+            move |mut caller: Caller<'_, T>, subscriptions: i32, events: i32, count: i32, written: i32| {
+                // What the guest has printed is seen while it waits.
+                caller.data_mut().wasi().flush();
+                match sleep(&mut caller, subscriptions as u32, events as u32, count as u32, written as u32)? {
+                    Some(errno) => Ok(errno),
+                    None => {
+                        let args = [subscriptions, events, count, written].map(Val::I32);
+                        let mut result = [Val::I32(0)];
+                        original.call(&mut caller, &args, &mut result)?;
+                        Ok(result[0].unwrap_i32())
+                    }
+                }
+            },
+        )?;
+        linker.allow_shadowing(false);
+        Ok(())
+    };
+    define().map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("defining WASI"))
+}
+
+const SUBSCRIPTION: usize = 48;
+const EVENT: usize = 32;
+/// A guest that waits for more clocks than this is not sleeping.
+const MOST_CLOCKS: u32 = 16;
+const ERRNO_FAULT: i32 = 21;
+
+/// `poll_oneoff` for subscriptions that are all to clocks; `None` for any other.
+fn sleep<T: WasiView>(
+    caller: &mut Caller<'_, T>,
+    subscriptions: u32,
+    events: u32,
+    count: u32,
+    written: u32,
+) -> wasmtime::Result<Option<i32>> {
+    let Some(memory) = caller.get_export("memory").and_then(Extern::into_memory) else { return Ok(None) };
+    if !(1..=MOST_CLOCKS).contains(&count) {
+        return Ok(None);
+    }
+    let start = subscriptions as usize;
+    let Some(raw) = memory.data(&*caller).get(start..start + SUBSCRIPTION * count as usize) else { return Ok(None) };
+    let Some(clocks) = raw.chunks_exact(SUBSCRIPTION).map(Clock::parse).collect::<Option<Vec<_>>>() else {
+        return Ok(None);
+    };
+    let now = Instant::now();
+    let deadlines: Vec<Instant> = clocks.iter().map(|clock| now + clock.wait).collect();
+    let Some(&first) = deadlines.iter().min() else { return Ok(None) };
+    caller.data_mut().wasi().sleep_until(first)?;
+
+    let due = clocks.iter().zip(&deadlines).filter(|(_, deadline)| **deadline <= first);
+    let mut out = Vec::with_capacity(EVENT * clocks.len());
+    for (clock, _) in due {
+        out.extend_from_slice(&clock.userdata);
+        // No error, type clock, nothing else.
+        out.extend_from_slice(&[0; EVENT - 8]);
+    }
+    let stored = ((out.len() / EVENT) as u32).to_le_bytes();
+    let memory = memory.data_mut(caller);
+    for (address, bytes) in [(events as usize, &out[..]), (written as usize, &stored[..])] {
+        match memory.get_mut(address..address + bytes.len()) {
+            Some(place) => place.copy_from_slice(bytes),
+            None => return Ok(Some(ERRNO_FAULT)),
+        }
+    }
+    Ok(Some(0))
+}
+
+/// One subscription to a clock.
+struct Clock {
+    userdata: [u8; 8],
+    wait: Duration,
+}
+
+impl Clock {
+    fn parse(raw: &[u8]) -> Option<Self> {
+        const REALTIME: u32 = 0;
+        const MONOTONIC: u32 = 1;
+        let userdata = *raw.first_chunk::<8>()?;
+        let is_clock = raw[8] == 0;
+        let id = u32::from_le_bytes(*raw[16..].first_chunk()?);
+        let timeout = Duration::from_nanos(u64::from_le_bytes(*raw[24..].first_chunk()?));
+        let absolute = raw[40] & 1 != 0;
+        let wait = match (is_clock, absolute, id) {
+            (true, false, REALTIME | MONOTONIC) => timeout,
+            (true, true, REALTIME) => timeout.saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).ok()?),
+            // Only wasmtime-wasi knows when its monotonic clock started.
+            _ => return None,
+        };
+        // Centuries overflow `Instant`; nobody waits so long.
+        Some(Self { userdata, wait: wait.min(Duration::from_secs(1 << 32)) })
+    }
+}

@@ -1,0 +1,3 @@
+//! The worlds: for each ABI, what the host offers its guests.
+
+pub mod program;

@@ -1,0 +1,234 @@
+//! The state behind the imports.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use rustix::io::Errno;
+use skep_error::{Error, Kind};
+use wasmtime::{Caller, Func, Memory, Table};
+
+use super::{
+    Losses,
+    kernel::{Buffer, Kernel, Map, Object},
+};
+use crate::{
+    limits::Limiter,
+    memory::{Fault, GuestMemory, SharedRegions},
+    stop::Stop,
+    wasi::{Wasi, WasiView},
+};
+
+/// What a store of this world holds.
+pub(super) struct State {
+    pub(super) wasi: Wasi,
+    pub(super) limiter: Limiter,
+    pub(super) host: Host,
+}
+
+impl WasiView for State {
+    fn wasi(&mut self) -> &mut Wasi {
+        &mut self.wasi
+    }
+}
+
+/// Objects, maps and what the guest exports.
+pub(super) struct Host {
+    pub(super) kernel: Box<dyn Kernel + Send>,
+    objects: BTreeMap<i64, Box<dyn Object + Send>>,
+    next_object: i64,
+    /// By handle less [`FIRST_MAP`]; those of closed objects stay empty, so that a stale handle never means another map.
+    maps: Vec<Option<OpenMap>>,
+    pub(super) shared: SharedRegions,
+    pub(super) memory: Option<Memory>,
+    pub(super) table: Option<Table>,
+    pub(super) tinygo_callback: Option<Func>,
+    pub(super) stop: Stop,
+    /// Calls answered with `EINTR` since the run was asked to end.
+    pub(super) interrupted: u32,
+    report: Box<dyn FnMut(&Error) + Send>,
+    reported: BTreeMap<&'static str, u32>,
+    losses: Losses,
+}
+
+/// A map that a guest has a handle of.
+pub(super) struct OpenMap {
+    pub(super) object: i64,
+    pub(super) map: Arc<dyn Map + Send + Sync>,
+    pub(super) reader: Reader,
+}
+
+/// The user-space end of a buffer.
+pub(super) enum Reader {
+    /// Nobody has polled it yet.
+    Closed,
+    /// Between polls.
+    Idle(Box<dyn Buffer + Send>),
+    /// A poll is under way: its callback runs.
+    Busy,
+}
+
+/// The first handle of a map: guests take a handle for a descriptor, and 0 for none.
+const FIRST_MAP: i32 = 3;
+/// Maps a guest may have handles of.
+const MOST_MAPS: usize = 4096;
+/// Objects a guest may have loaded at once.
+const MOST_OBJECTS: usize = 256;
+/// Errors of one call that are shown; the rest the guest alone sees.
+const MOST_REPORTS: u32 = 8;
+
+impl Host {
+    pub(super) fn new(kernel: Box<dyn Kernel + Send>, stop: Stop, report: Box<dyn FnMut(&Error) + Send>) -> Self {
+        Self {
+            kernel,
+            objects: BTreeMap::new(),
+            next_object: 1,
+            maps: Vec::new(),
+            shared: SharedRegions::default(),
+            memory: None,
+            table: None,
+            tinygo_callback: None,
+            stop,
+            interrupted: 0,
+            report,
+            reported: BTreeMap::new(),
+            losses: Losses::default(),
+        }
+    }
+
+    /// Shows an error to the person, and gives the number that the guest sees.
+    pub(super) fn fail(&mut self, call: &'static str, error: Error) -> i32 {
+        let errno = error.errno().unwrap_or(match error.kind() {
+            Kind::NotFound => libc::ENOENT,
+            Kind::Permission => libc::EPERM,
+            _ => libc::EINVAL,
+        });
+        let count = self.reported.entry(call).or_default();
+        *count += 1;
+        match *count {
+            n if n <= MOST_REPORTS => (self.report)(&error.context(call)),
+            n if n == MOST_REPORTS + 1 => {
+                let more = Error::new(error.kind(), "it fails again and again; this is not shown any more");
+                (self.report)(&more.context(call));
+            }
+            _ => {}
+        }
+        -errno
+    }
+
+    /// [`Host::fail`] for a range or a string that the guest may not pass.
+    pub(super) fn fault(&mut self, call: &'static str, what: &str, fault: Fault) -> i32 {
+        let error = Error::new(Kind::BadInput, fault.to_string()).context(what).with_errno(libc::EFAULT);
+        self.fail(call, error)
+    }
+
+    pub(super) fn has_room_for_object(&self) -> bool {
+        self.objects.len() < MOST_OBJECTS
+    }
+
+    pub(super) fn add_object(&mut self, object: Box<dyn Object + Send>) -> i64 {
+        let handle = self.next_object;
+        self.next_object += 1;
+        self.objects.insert(handle, object);
+        handle
+    }
+
+    /// The object that a guest has a handle of.
+    pub(super) fn object(&mut self, handle: i64) -> Result<&mut Box<dyn Object + Send>, Error> {
+        self.objects.get_mut(&handle).ok_or_else(|| unknown_object(handle))
+    }
+
+    /// Closes an object, its maps' handles and its buffers; its losses are kept.
+    pub(super) fn close(&mut self, handle: i64) -> Result<(), Error> {
+        let object = self.objects.remove(&handle).ok_or_else(|| unknown_object(handle))?;
+        self.losses.ring += object.dropped();
+        for slot in &mut self.maps {
+            if let Some(open) = slot.take_if(|open| open.object == handle)
+                && let Reader::Idle(buffer) = open.reader
+            {
+                self.losses.perf += buffer.lost();
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes everything; what was lost in all.
+    pub(super) fn close_all(&mut self) -> Losses {
+        while let Some(&handle) = self.objects.keys().next() {
+            let _ = self.close(handle);
+        }
+        self.losses
+    }
+
+    /// A handle for a map of an object: the same one each time.
+    pub(super) fn open_map(&mut self, object: i64, name: &str) -> Result<i32, Error> {
+        let map = self.object(object)?.map(name)?;
+        let info = map.info();
+        let known = |slot: &Option<OpenMap>| {
+            slot.as_ref().is_some_and(|open| open.object == object && open.map.info().name == info.name)
+        };
+        let at = match self.maps.iter().position(known) {
+            Some(at) => at,
+            None if self.maps.len() >= MOST_MAPS => {
+                return Err(Error::new(Kind::Refused, format!("the guest has {MOST_MAPS} maps open"))
+                    .with_errno(libc::EMFILE));
+            }
+            None => {
+                self.maps.push(Some(OpenMap { object, map, reader: Reader::Closed }));
+                self.maps.len() - 1
+            }
+        };
+        Ok(FIRST_MAP + at as i32)
+    }
+
+    /// The map that a guest has a handle of.
+    pub(super) fn map(&mut self, handle: i32) -> Result<&mut OpenMap, Error> {
+        let at = handle.checked_sub(FIRST_MAP).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.maps.get_mut(at)).and_then(Option::as_mut).ok_or_else(|| unknown_map(handle))
+    }
+
+    /// Gives the reader of a map back after a poll. Its object may have been closed meanwhile.
+    pub(super) fn return_reader(&mut self, handle: i32, buffer: Box<dyn Buffer + Send>) {
+        match self.map(handle) {
+            Ok(open) => open.reader = Reader::Idle(buffer),
+            Err(_) => self.losses.perf += buffer.lost(),
+        }
+    }
+}
+
+fn unknown_object(handle: i64) -> Error {
+    Error::new(Kind::BadInput, format!("{handle} is no object of this guest's")).with_errno(libc::EBADF)
+}
+
+pub(super) fn unknown_map(handle: i32) -> Error {
+    Error::new(Kind::BadInput, format!("{handle} is no map of this guest's"))
+        .with_errno(libc::EBADF)
+        .help("handles come from wasm_bpf_map_fd_by_name and end with their object")
+}
+
+/// The guest's memory and the state beside it.
+pub(super) fn memory_and_state<'a>(
+    caller: &'a mut Caller<'_, State>,
+) -> wasmtime::Result<(&'a mut [u8], &'a mut State)> {
+    match caller.data().host.memory {
+        Some(memory) => Ok(memory.data_and_store_mut(caller)),
+        None => Err(wasmtime::Error::msg("the guest exports no memory called \"memory\"")),
+    }
+}
+
+/// Reads a NUL-terminated string of the guest's; on a fault, what the call returns.
+pub(super) fn read_name<'a>(
+    bytes: &'a mut [u8],
+    host: &'a mut Host,
+    call: &'static str,
+    what: &str,
+    address: i32,
+) -> Result<String, i32> {
+    /// Longer than any name or path that the kernel takes.
+    const LONGEST: usize = 4096;
+    let read = GuestMemory::new(bytes, &host.shared).c_str(address as u32, LONGEST).map(str::to_owned);
+    read.map_err(|fault| host.fault(call, what, fault))
+}
+
+/// The number of the kernel's as the guest sees it.
+pub(super) fn errno(errno: Errno) -> i32 {
+    -errno.raw_os_error()
+}

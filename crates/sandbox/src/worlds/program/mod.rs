@@ -1,0 +1,194 @@
+//! World `program`: the guest is a WASI command that loads, attaches and polls the eBPF it carries.
+//!
+//! - `kernel`: what is needed of the kernel, as traits
+//! - `host`: the state behind the imports: objects, map handles, losses
+//! - `link`: gives each import its function, in the form in which the module declares it
+//! - `objects`, `maps`, `poll`, `shared`: the functions
+//!
+//! ```text
+//! run ─▶ instantiate ─▶ _start ──▶ load ─▶ attach ─▶ poll ─▶ callback … ─▶ exit status
+//!                                                      ▲
+//!                        Stop (Ctrl-C, --timeout) ─────┘ ends a wait with EINTR; after a grace, the guest
+//! ```
+
+mod host;
+mod kernel;
+mod link;
+mod maps;
+mod objects;
+mod poll;
+mod shared;
+
+pub use kernel::{Buffer, Kernel, Map, MapInfo, Object, Polled, Target, Values};
+
+use std::{thread, time::Duration};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use wasmtime::{Linker, Store};
+use wasmtime_wasi::I32Exit;
+
+use crate::{
+    Engine, Limits, Module,
+    limits::Limiter,
+    output::Output,
+    stop::Stop,
+    trap,
+    wasi::{self, Ended, Wasi, WasiOptions},
+};
+use host::{Host, State};
+
+/// How a program is run.
+pub struct Options {
+    /// What it gets of the outside.
+    pub wasi: WasiOptions,
+    /// What it may take.
+    pub limits: Limits,
+    /// Where its standard output goes.
+    pub stdout: Output,
+    /// Where its standard error goes.
+    pub stderr: Output,
+    /// Asks it to end.
+    pub stop: Stop,
+    /// Shown each error that the guest itself only sees as a number.
+    pub report: Box<dyn FnMut(&Error) + Send>,
+    /// Called from another thread when the guest hangs in a call of the host's, such as reading standard input, after
+    /// it was asked to end. It should end the process.
+    pub on_stuck: Box<dyn FnOnce() + Send>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The guest's exit status.
+    pub status: i32,
+    /// What the kernel dropped.
+    pub losses: Losses,
+}
+
+/// Records that were made for the guest and did not reach it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Refused by full ring buffers.
+    pub ring: u64,
+    /// Overwritten in full perf buffers.
+    pub perf: u64,
+}
+
+impl Losses {
+    /// All of them.
+    pub fn total(self) -> u64 {
+        self.ring + self.perf
+    }
+}
+
+/// How long a guest may go on after it was asked to end, and then how long a call of the host's may.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs a guest to its end. Whatever it has loaded and attached is gone when this returns.
+///
+/// # Errors
+/// `BadInput` for a module that is none of this world; `Trap` for a guest that traps; `TimedOut` or `Interrupted` for
+/// one that was asked to end and did not. The losses of a run that ends in an error are in the second value.
+pub fn run(
+    engine: &Engine,
+    module: &Module,
+    kernel: Box<dyn Kernel + Send>,
+    options: Options,
+) -> (Result<i32>, Losses) {
+    let Options { wasi, limits, stdout, stderr, stop, report, on_stuck } = options;
+    let started = Wasi::new(&wasi, stdout.clone(), stderr, &stop).and_then(|wasi| {
+        let host = Host::new(kernel, stop.clone(), report);
+        let mut store = Store::new(engine.wasmtime(), State { wasi, limiter: Limiter::new(limits), host });
+        store.limiter(|state| &mut state.limiter);
+        store.set_epoch_deadline(1);
+        let watch = Watch::start(engine, &stop, on_stuck)?;
+        Ok((store, watch))
+    });
+    let (mut store, watch) = match started {
+        Ok(started) => started,
+        Err(error) => return (Err(error), Losses::default()),
+    };
+    let result = start(engine, module, &mut store, &stop);
+    drop(watch);
+    let _ = stdout.flush();
+    let losses = store.data_mut().host.close_all();
+    (result, losses)
+}
+
+fn start(engine: &Engine, module: &Module, store: &mut Store<State>, stop: &Stop) -> Result<i32> {
+    let mut linker = Linker::new(engine.wasmtime());
+    wasi::add_to_linker(&mut linker, &mut *store)?;
+    link::define_imports(&mut linker, module.wasmtime())?;
+    let instance = match linker.instantiate(&mut *store, module.wasmtime()) {
+        Ok(instance) => instance,
+        Err(error) => {
+            let refused = store.data().limiter.explain();
+            return Err(refused.unwrap_or_else(|| ended_or_trapped(&error, stop)).context("instantiating the module"));
+        }
+    };
+    store.data_mut().host.memory = instance.get_memory(&mut *store, "memory");
+    store.data_mut().host.table = instance.get_table(&mut *store, "__indirect_function_table");
+    store.data_mut().host.tinygo_callback = instance.get_func(&mut *store, skep_abi::program::TINYGO_CALLBACK.name);
+    let entry = instance.get_typed_func::<(), ()>(&mut *store, "_start").map_err(|_| {
+        Error::new(Kind::BadInput, "the module exports no function _start of type () -> ()")
+            .help("world program runs WASI commands: build an executable, not a library")
+    })?;
+    match entry.call(&mut *store, ()) {
+        Ok(()) => Ok(0),
+        Err(error) => match error.downcast_ref::<I32Exit>() {
+            Some(exit) => Ok(exit.0),
+            None => Err(ended_or_trapped(&error, stop)),
+        },
+    }
+}
+
+fn ended_or_trapped(error: &wasmtime::Error, stop: &Stop) -> Error {
+    match error.downcast_ref::<Ended>() {
+        Some(_) => trap::ended(stop.requested().unwrap_or(crate::stop::Reason::Interrupted)),
+        None => trap::explain(error, stop),
+    }
+}
+
+/// A thread that sees to it that a guest ends once it was asked to.
+struct Watch {
+    done: std::sync::Arc<rustix::fd::OwnedFd>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    fn start(engine: &Engine, stop: &Stop, on_stuck: Box<dyn FnOnce() + Send>) -> Result<Self> {
+        let done = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from).context(|| "starting the watch")?;
+        let done = std::sync::Arc::new(done);
+        let (engine, stop, over) = (engine.wasmtime().clone(), stop.clone(), done.clone());
+        let watch = move || {
+            let mut both = [PollFd::new(&stop, PollFlags::IN), PollFd::new(&*over, PollFlags::IN)];
+            while rustix::event::poll(&mut both, None).is_err() {}
+            if is_over(&over, GRACE) {
+                return;
+            }
+            // It computes, or goes on calling: the next loop or call traps.
+            engine.increment_epoch();
+            if !is_over(&over, GRACE) {
+                on_stuck();
+            }
+        };
+        let thread = thread::Builder::new().name("skep-watch".to_owned()).spawn(watch);
+        Ok(Self { done, thread: Some(thread.context(|| "starting the watch")?) })
+    }
+}
+
+/// Whether `over` becomes readable within `time`.
+fn is_over(over: &rustix::fd::OwnedFd, time: Duration) -> bool {
+    let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+    matches!(rustix::event::poll(&mut [PollFd::new(over, PollFlags::IN)], Some(&timeout)), Ok(1))
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = rustix::io::write(&*self.done, &1u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
