@@ -4,7 +4,7 @@ use std::path::Path;
 
 use skep_error::{Error, Kind};
 
-use crate::{diagnostics::Messages, sys::Errno};
+use crate::{diagnostics::Messages, sys::Errno, tracefs};
 
 /// Why loading an object failed.
 pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
@@ -151,16 +151,11 @@ fn attach_advice(errno: Errno, section: &str) -> Option<String> {
             }
             Some(near_kernel_symbols(target))
         }
-        ("tracepoint" | "tp", libc::ENOENT) => {
-            let known = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
-                .iter()
-                .any(|path| Path::new(path).exists());
-            Some(if known {
-                "this kernel has no such tracepoint: /sys/kernel/tracing/events lists them".to_owned()
-            } else {
-                "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".to_owned()
-            })
-        }
+        ("tracepoint" | "tp", libc::ENOENT) => Some(if tracefs::is_mounted() {
+            "this kernel has no such tracepoint: /sys/kernel/tracing/events lists them".to_owned()
+        } else {
+            "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".to_owned()
+        }),
         ("uprobe" | "uretprobe" | "usdt", libc::ENOENT) => {
             Some("the file or the symbol in it does not exist: nm -D FILE lists symbols".to_owned())
         }

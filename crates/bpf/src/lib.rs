@@ -26,6 +26,7 @@ mod map;
 mod object;
 #[allow(unsafe_code)]
 mod sys;
+mod tracefs;
 
 pub use attach::Target;
 pub use buffer::{Buffer, Polled, possible_cpus, wait, wait_for_records};

@@ -1,2 +1,38 @@
-//! The command `skep`.
-fn main() {}
+//! The command `skep`: arguments in, messages and an exit code out.
+//!
+//! - [`commands`]: one file a command, one row in the table below
+//! - [`console`]: what goes to standard error, and how signals end a run
+#![forbid(unsafe_code)]
+
+mod commands;
+mod console;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use commands::Command;
+
+/// Runs eBPF programs carried in WebAssembly.
+#[derive(Debug, Parser)]
+#[command(name = "skep", version, about, max_term_width = 100, after_help = "`skep help COMMAND` shows examples.")]
+struct Cli {
+    /// Shows more: the whole of the verifier's log, and what Skep does. Twice: what libbpf says.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    console::start(cli.verbose);
+    match cli.command.run() {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            console::show(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}

@@ -41,6 +41,8 @@ impl Engine {
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
             .wasm_memory64(false)
             .wasm_multi_memory(false)
+            // Images of initial memory need memories of wasmtime's own making.
+            .memory_init_cow(false)
             .with_host_memory(Arc::new(AlignedMemories));
         let inner = wasmtime::Engine::new(&config)
             .map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("starting the Wasm engine"))?;

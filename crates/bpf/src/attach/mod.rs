@@ -22,6 +22,7 @@ use target::{NetfilterHook, UserSymbol};
 use crate::{
     diagnostics, explain,
     sys::{self, Errno},
+    tracefs,
 };
 
 /// What holds one program in its place; it leaves when this is dropped.
@@ -85,6 +86,10 @@ pub(crate) fn errno_of(error: &libbpf_rs::Error) -> Errno {
 /// Attaches the program `name` of `object`.
 pub(crate) fn attach(object: &Object, program: &ProgramMut<'_>, target: Target<'_>) -> Result<Attachment> {
     let section = program.section().to_string_lossy().into_owned();
+    if matches!(program.prog_type(), ProgramType::Tracepoint | ProgramType::Kprobe) {
+        // Without it the attempt fails, and the error says so.
+        tracefs::ensure_mounted();
+    }
     let (result, messages) = diagnostics::capture(|| match target {
         Target::Section => by_section(program),
         Target::Named(text) => to_named(object, program, text),

@@ -1,0 +1,34 @@
+//! The commands: a row of this table each, and a file.
+
+mod completions;
+mod run;
+
+use clap::Subcommand;
+use skep_error::Result;
+
+macro_rules! commands {
+    ($($(#[$doc:meta])* $variant:ident($args:ty) = $run:path;)*) => {
+        /// What `skep` can do.
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Command {
+            $($(#[$doc])* $variant($args),)*
+        }
+
+        impl Command {
+            /// Runs the command; the exit code of the process.
+            pub(crate) fn run(&self) -> Result<u8> {
+                match self { $(Self::$variant(args) => $run(args),)* }
+            }
+        }
+    };
+}
+
+commands! {
+    /// Runs a module that carries its own eBPF (world `program`)
+    Run(run::Args) = run::run;
+    /// Prints shell completions
+    Completions(completions::Args) = completions::run;
+    /// Prints the manual page
+    #[command(hide = true)]
+    Man(completions::ManArgs) = completions::man;
+}

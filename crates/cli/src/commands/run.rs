@@ -1,0 +1,144 @@
+//! `skep run`.
+
+use std::{path::PathBuf, time::Duration};
+
+use skep_error::{Error, Kind, Result};
+use skep_runtime::program::{self, RunOptions};
+use skep_sandbox::Preopen;
+
+use crate::console;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo skep run bootstrap.wasm                   trace every exec and exit until Ctrl-C
+  sudo skep run bootstrap.wasm -d 100            what follows the file goes to the guest
+  sudo skep run --timeout 10s runqlat.wasm 1 5   end after ten seconds
+  sudo skep run --dir /sys/fs/cgroup::/cg sockops.wasm /cg
+
+Exit status: the guest's own. When the guest cannot run or is cut off: 2 usage, 65 bad module,
+66 no such file, 71 refused by the kernel, 77 no privilege, 124 timed out, 130 interrupted,
+134 the guest trapped.";
+
+/// Arguments of `skep run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Sets a variable in the guest's environment, which is empty otherwise
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    env: Vec<(String, String)>,
+
+    /// Lets the guest use a directory: HOST, HOST::GUEST, or either with :ro at the end
+    #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
+    dir: Vec<Preopen>,
+
+    /// Ends the run after this time, such as 10s or 2min
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+
+    /// Bytes of memory that the guest may take, such as 64M
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    max_memory: Option<usize>,
+
+    /// Goes on without programs that the kernel refuses to load or attach, and says which
+    #[arg(long)]
+    best_effort: bool,
+
+    /// Compiles the module anew and keeps nothing
+    #[arg(long)]
+    no_cache: bool,
+
+    /// The module
+    file: PathBuf,
+
+    /// The guest's arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<u8> {
+    let stop = console::stop_on_signals()?;
+    let options = RunOptions {
+        file: args.file.clone(),
+        args: guest_args(&args.args),
+        env: args.env.clone(),
+        dirs: args.dir.clone(),
+        timeout: args.timeout,
+        max_memory: args.max_memory,
+        best_effort: args.best_effort,
+        no_cache: args.no_cache,
+    };
+    let (result, losses) = program::run(&options, &stop, console::show);
+    for (count, where_) in [(losses.ring, "ring"), (losses.perf, "perf")] {
+        if count > 0 {
+            console::note(&format!("{count} records were lost: the guest's {where_} buffers were full"));
+        }
+    }
+    // A status is what the shell would make of it.
+    Ok(result? as u8)
+}
+
+/// `skep run FILE -- ARGS` and `skep run FILE ARGS` mean the same.
+fn guest_args(args: &[String]) -> Vec<String> {
+    let args = match args.first() {
+        Some(first) if first == "--" => &args[1..],
+        _ => args,
+    };
+    args.to_vec()
+}
+
+fn parse_env(text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(Error::new(Kind::Usage, "write it as NAME=VALUE")),
+    }
+}
+
+fn parse_dir(text: &str) -> Result<Preopen> {
+    let (text, writable) = match text.strip_suffix(":ro") {
+        Some(text) => (text, false),
+        None => (text, true),
+    };
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err(Error::new(Kind::Usage, "write it as HOST or HOST::GUEST"));
+    }
+    Ok(Preopen { host: host.into(), guest: guest.to_owned(), writable })
+}
+
+fn parse_bytes(text: &str) -> Result<usize> {
+    let bad = || Error::new(Kind::Usage, "write it as a number of bytes, or with K, M or G");
+    let upper = text.to_ascii_uppercase();
+    let digits = upper.trim_end_matches(['B', 'I']);
+    let (digits, shift) = match digits.as_bytes().last() {
+        Some(b'K') => (&digits[..digits.len() - 1], 10),
+        Some(b'M') => (&digits[..digits.len() - 1], 20),
+        Some(b'G') => (&digits[..digits.len() - 1], 30),
+        _ => (digits, 0),
+    };
+    let number: usize = digits.parse().map_err(|_| bad())?;
+    number.checked_mul(1 << shift).filter(|&bytes| bytes > 0).ok_or_else(bad)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories() {
+        let dir = parse_dir("/sys::/s:ro").unwrap();
+        assert_eq!((dir.host, dir.guest, dir.writable), ("/sys".into(), "/s".to_owned(), false));
+        let dir = parse_dir("/tmp").unwrap();
+        assert_eq!((dir.host, dir.guest, dir.writable), ("/tmp".into(), "/tmp".to_owned(), true));
+        assert!(parse_dir("::x").is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_bytes("64M").unwrap(), 64 << 20);
+        assert_eq!(parse_bytes("2GiB").unwrap(), 2 << 30);
+        assert_eq!(parse_bytes("4096").unwrap(), 4096);
+        for bad in ["", "0", "M", "-1", "99999999999999G"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
+        }
+    }
+}
