@@ -26,7 +26,7 @@ pub mod worlds;
 pub use cache::Cache;
 pub use engine::{Engine, Metering};
 pub use limits::{Limiter, Limits, WASM_PAGE};
-pub use memory::{Fault, GuestMemory, PAGE, SharedRegions};
+pub use memory::{Fault, GuestMemory, PAGE, Placement, SharedRegions};
 pub use module::Module;
 pub use output::Output;
 pub use stop::{Reason, Stop};

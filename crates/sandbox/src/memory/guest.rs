@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn strings_need_their_nul_and_utf_8() {
-        with(&mut *b"ab\0\xff\0cd".to_vec(), |memory| {
+        with(&mut b"ab\0\xff\0cd".to_vec(), |memory| {
             assert_eq!(memory.c_str(0, 64), Ok("ab"));
             assert_eq!(memory.c_str(0, 2).unwrap_err().why, Why::Unterminated);
             assert_eq!(memory.c_str(3, 64).unwrap_err().why, Why::NotUtf8);

@@ -13,4 +13,4 @@ mod shared;
 
 pub use guest::{Fault, GuestMemory};
 pub(crate) use reservation::AlignedMemories;
-pub use shared::{PAGE, SharedRegions};
+pub use shared::{PAGE, Placement, SharedRegions};

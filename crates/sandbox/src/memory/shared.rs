@@ -27,22 +27,29 @@ struct Region {
     owner: i64,
 }
 
+/// Which part of a map is shown, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Where in linear memory; a multiple of [`PAGE`].
+    pub address: u32,
+    /// Bytes; a multiple of [`PAGE`].
+    pub len: u32,
+    /// Where in what `mmap(2)` shows of the map; a multiple of [`PAGE`].
+    pub offset: u64,
+    /// Whether the guest may write there.
+    pub writable: bool,
+    /// The object whose end ends the mapping.
+    pub owner: i64,
+}
+
 impl SharedRegions {
-    /// Maps `len` bytes of `map` from `offset` over the range of linear memory `memory` that starts at `address`.
+    /// Maps a part of `map` over a range of the linear memory `memory`.
     ///
     /// # Errors
     /// `EINVAL` for a misaligned or empty range, `EFAULT` for one that does not lie in memory, `EEXIST` for one that
     /// overlaps another; else the kernel's, such as `EPERM` for writing to a map that may not be written.
-    pub fn map(
-        &mut self,
-        memory: &mut [u8],
-        address: u32,
-        len: u32,
-        map: BorrowedFd<'_>,
-        offset: u64,
-        writable: bool,
-        owner: i64,
-    ) -> Result<(), Errno> {
+    pub fn map(&mut self, memory: &mut [u8], map: BorrowedFd<'_>, place: Placement) -> Result<(), Errno> {
+        let Placement { address, len, offset, writable, owner } = place;
         let range = self.vacant(memory, address, len)?;
         if !offset.is_multiple_of(PAGE as u64) {
             return Err(Errno::INVAL);
@@ -124,6 +131,10 @@ mod tests {
     use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
     use std::os::fd::AsFd as _;
 
+    fn place(address: u32, len: u32, offset: u64) -> Placement {
+        Placement { address, len, offset, writable: false, owner: 1 }
+    }
+
     /// Page-aligned memory, as linear memory is.
     fn memory() -> &'static mut [u8] {
         let prot = ProtFlags::READ | ProtFlags::WRITE;
@@ -141,10 +152,10 @@ mod tests {
         rustix::io::pwrite(&file, b"kernel", PAGE as u64).unwrap();
         let (memory, mut shared) = (memory(), SharedRegions::default());
         let page = PAGE as u32;
-        shared.map(memory, 4 * page, page, file.as_fd(), PAGE as u64, false, 1).unwrap();
+        shared.map(memory, file.as_fd(), place(4 * page, page, PAGE as u64)).unwrap();
         assert_eq!(&memory[4 * PAGE..][..6], b"kernel");
         assert!(shared.forbids_write(4 * PAGE - 1, 2) && !shared.forbids_write(0, 4 * PAGE));
-        let again = shared.map(memory, 3 * page, 2 * page, file.as_fd(), 0, false, 1);
+        let again = shared.map(memory, file.as_fd(), place(3 * page, 2 * page, 0));
         assert_eq!(again, Err(Errno::EXIST));
         assert_eq!(shared.unmap(memory, 4 * page, 2 * page), Err(Errno::INVAL));
         shared.unmap(memory, 4 * page, page).unwrap();
@@ -157,7 +168,7 @@ mod tests {
         let file = memfd_create("map", MemfdFlags::CLOEXEC).unwrap();
         let (memory, mut shared) = (memory(), SharedRegions::default());
         let page = PAGE as u32;
-        let mut map = |address, len, offset| shared.map(memory, address, len, file.as_fd(), offset, false, 1);
+        let mut map = |address, len, offset| shared.map(memory, file.as_fd(), place(address, len, offset));
         assert_eq!(map(1, page, 0), Err(Errno::INVAL));
         assert_eq!(map(0, page + 1, 0), Err(Errno::INVAL));
         assert_eq!(map(0, 0, 0), Err(Errno::INVAL));

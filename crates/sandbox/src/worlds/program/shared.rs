@@ -13,7 +13,7 @@ use super::{
     kernel::Polled,
     objects,
 };
-use crate::memory::{GuestMemory, PAGE};
+use crate::memory::{GuestMemory, PAGE, Placement};
 
 pub(super) fn map(
     mut caller: Caller<'_, State>,
@@ -41,8 +41,10 @@ pub(super) fn map(
         };
         return Ok(host.fail(call, error.with_errno(libc::EINVAL)));
     }
-    let (address, len, writable) = (address as u32, len as u32, flags & SHARED_WRITE != 0);
-    let mapped = host.shared.map(bytes, address, len, map.descriptor(), offset as u64, writable, object);
+    let writable = flags & SHARED_WRITE != 0;
+    let (address, len) = (address as u32, len as u32);
+    let place = Placement { address, len, offset: offset as u64, writable, owner: object };
+    let mapped = host.shared.map(bytes, map.descriptor(), place);
     Ok(mapped.map_or_else(|number| host.fail(call, refused_range(number, address, len)), |()| 0))
 }
 
@@ -133,7 +135,10 @@ pub(super) fn load_with_arena(bytes: &mut [u8], host: &mut Host, elf: &[u8], add
     let handle = host.add_object(object);
     let size = arena.info().mappable;
     let mapped = match u32::try_from(size) {
-        Ok(size) => host.shared.map(bytes, address, size, arena.descriptor(), 0, true, handle),
+        Ok(len) => {
+            let place = Placement { address, len, offset: 0, writable: true, owner: handle };
+            host.shared.map(bytes, arena.descriptor(), place)
+        }
         Err(_) => Err(rustix::io::Errno::FAULT),
     };
     mapped.map_err(|number| {
