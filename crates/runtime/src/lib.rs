@@ -1,1 +1,3 @@
 //! Composition: wires kernel, worlds, operators and sinks.
+
+pub mod doctor;

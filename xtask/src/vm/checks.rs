@@ -10,8 +10,11 @@ pub(super) struct Check {
 
 /// Every check, in the order in which they run.
 pub(super) fn all() -> Vec<Check> {
+    let check = |name, since, script| Check { name, since, script };
     vec![
-        Check { name: "version", since: (6, 1), script: "skep --version\n" },
-        Check { name: "doctor", since: (6, 1), script: "skep doctor\n" },
+        check("doctor", (6, 1), "skep doctor\n"),
+        // `skep doctor NAME…` fails if one of them cannot be loaded; here all of them can.
+        check("doctor-types", (6, 1), "skep doctor kprobe uprobe fentry fexit fmod_ret freplace lsm tp_btf ringbuf\n"),
+        check("doctor-types-6.12", (6, 12), "skep doctor uprobe.multi netfilter arena may_goto\n"),
     ]
 }

@@ -22,8 +22,9 @@ pub(super) fn build(kernel: &Kernel, skep: &Path, checks: &[&Check]) -> Result<P
     for library in libraries(skep)? {
         copy(&library, &tree.join(library.strip_prefix("/").unwrap_or(&library)))?;
     }
+    // The kernel's configuration, where `skep doctor` looks for it.
+    copy_all(&kernel.dir().join("root/boot"), "config-", &tree.join("boot"))?;
     guests(&root().join("examples"), &tree.join("examples"))?;
-    guests(&root().join("xtask/src/vm/guests"), &tree.join("examples"))?;
     write(&tree.join("init"), INIT)?;
     make_executable(&tree.join("init"))?;
     for check in checks {
@@ -54,6 +55,15 @@ fn guests(from: &Path, to: &Path) -> Result<()> {
         } else if path.extension().is_some_and(|extension| extension == "wasm") {
             copy(&path, &to.join(entry.file_name()))?;
         }
+    }
+    Ok(())
+}
+
+/// Copies the files of a directory whose names start with `prefix`.
+fn copy_all(from: &Path, prefix: &str, to: &Path) -> Result<()> {
+    let entries = fs::read_dir(from).context(|| format!("listing {}", from.display()))?;
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix)) {
+        copy(&entry.path(), &to.join(entry.file_name()))?;
     }
     Ok(())
 }
