@@ -24,6 +24,15 @@ want() {
     fi
 }
 
+# A fresh machine has no package lists, and old ones name packages that are gone.
+update_lists() {
+    [ -z "${lists_updated:-}" ] || return 0
+    command -v apt-get >/dev/null || return 0
+    say "updating apt's package lists"
+    as_root apt-get update -qq
+    lists_updated=yes
+}
+
 have_package() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
 # The version of a command as "major.minor"; nothing when it is not there.
@@ -39,8 +48,8 @@ install_missing() {
         say "missing: ${missing[*]} (Debian's names); install them with this system's package manager"
         exit 1
     fi
+    update_lists
     say "installing with apt-get: ${missing[*]}"
-    as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
     missing=()
 }
@@ -48,6 +57,7 @@ install_missing() {
 # The first of the named packages that this release of the system offers.
 first_offered() {
     local package
+    update_lists >&2
     for package in "$@"; do
         if apt-cache show "$package" >/dev/null 2>&1; then
             echo "$package"
@@ -72,46 +82,50 @@ rust() {
     if at_least "$(version_of cargo)" $need_rust && at_least "$(version_of rustc)" $need_rust; then
         return
     fi
-    if command -v rustup >/dev/null; then
-        say "rustc is $(version_of rustc || true), $need_rust is needed; updating it with rustup"
-        rustup toolchain install stable --profile minimal -c clippy -c rustfmt
-        rustup default stable
-    elif at_least "$(candidate_of cargo-web)" $need_rust; then
-        missing+=(cargo-web rustc-web)
-        install_missing
-    elif command -v apt-cache >/dev/null && apt-cache show rustup >/dev/null 2>&1; then
-        missing+=(rustup)
-        install_missing
-        rustup toolchain install stable --profile minimal -c clippy -c rustfmt
-        rustup default stable
-    else
-        as_root apt-get update -qq || true
+    say "Rust $need_rust or newer is needed; here is: $(version_of rustc || true)"
+    if ! command -v rustup >/dev/null; then
+        update_lists
         if at_least "$(candidate_of cargo-web)" $need_rust; then
+            # Debian keeps these new enough to build browsers.
             missing+=(cargo-web rustc-web)
             install_missing
+            return
+        elif apt-cache show rustup >/dev/null 2>&1; then
+            missing+=(rustup)
+            install_missing
         else
-            say "Rust $need_rust or newer is missing; https://www.rust-lang.org/tools/install says how to get it"
+            say "no package of this system has it; https://www.rust-lang.org/tools/install says how to get it"
             exit 1
         fi
     fi
+    say "installing with rustup: the stable tool chain"
+    rustup toolchain install stable --profile minimal -c clippy -c rustfmt
+    rustup default stable
 }
 
-# Builds eBPF objects and rebuilds guests. Tests that lack a guest toolchain say so; those that lack clang fail.
+# Compilers for eBPF objects and for guests in C; guests in Rust and Go are rebuilt where their compilers are.
 test_tools() {
-    if ! command -v clang-19 >/dev/null && ! command -v clang >/dev/null; then
-        missing+=("$(first_offered clang-19 clang)")
-    fi
-    if ! command -v wasm-ld-19 >/dev/null && ! command -v wasm-ld >/dev/null; then
-        missing+=("$(first_offered lld-19 lld)")
-    fi
+    want_tool clang-19 clang clang-19 clang-20 clang-21 clang
+    want_tool llvm-19 llvm llvm-strip-19 llvm-strip-20 llvm-strip-21 llvm-strip
+    want_tool lld-19 lld wasm-ld-19 wasm-ld-20 wasm-ld-21 wasm-ld
     want wasi-libc have_package wasi-libc
-    if ! have_package libclang-rt-19-dev-wasm32 && command -v apt-cache >/dev/null; then
-        if apt-cache show libclang-rt-19-dev-wasm32 >/dev/null 2>&1; then
-            missing+=(libclang-rt-19-dev-wasm32)
-        fi
+    want libclang-rt-19-dev-wasm32 have_package libclang-rt-19-dev-wasm32
+    # Debian's own package; on Ubuntu it comes with the kernel's tools.
+    if ! PATH=$PATH:/usr/sbin command -v bpftool >/dev/null; then
+        missing+=("$(first_offered bpftool linux-tools-generic)")
     fi
     want iproute2 command -v ip
     install_missing
+}
+
+# want_tool PACKAGE ELSE COMMAND...: one of the commands, from PACKAGE or, where this release lacks it, from ELSE.
+want_tool() {
+    local package=$1 otherwise=$2 command
+    shift 2
+    for command in "$@"; do
+        command -v "$command" >/dev/null && return
+    done
+    missing+=("$(first_offered "$package" "$otherwise")")
 }
 
 vm_tools() {

@@ -1,9 +1,11 @@
 //! Developer commands, run as `cargo run -p xtask -- <command>`; the Makefile's targets call them.
 //!
 //! - [`test`]: the whole test suite, the kernel's tests as root
+//! - [`docs`]: what the documentation says, checked against the code and the binary
 //! - [`vm`]: the kernel checks on older kernels under qemu
 #![forbid(unsafe_code)]
 
+mod docs;
 mod process;
 mod test;
 mod vm;
@@ -25,11 +27,15 @@ enum Command {
     Test(test::Args),
     /// Run the kernel checks on older kernels under qemu, without hardware virtualisation
     Vm(vm::Args),
+    /// Check the documentation against the code and the binary
+    #[command(subcommand)]
+    Docs(docs::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
+        Command::Docs(command) => docs::run(&command),
         Command::Vm(args) => vm::run(&args),
     };
     match result {

@@ -54,7 +54,8 @@ impl ResourceLimiter for Limiter {
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let granted = desired <= self.limits.table;
         if !granted {
-            self.refused = Some(format!("a table of {desired} entries was asked for, {} are allowed", self.limits.table));
+            self.refused =
+                Some(format!("a table of {desired} entries was asked for, {} are allowed", self.limits.table));
         }
         Ok(granted)
     }

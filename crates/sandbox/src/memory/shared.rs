@@ -3,11 +3,7 @@
 //! `mmap(2)` with a fixed address puts a map's pages over pages of the guest's memory; from then on the guest reads what
 //! the kernel writes with plain loads. Ending it puts fresh anonymous pages there, so linear memory never has a hole.
 
-use std::{
-    ffi::c_void,
-    ops::Range,
-    os::fd::BorrowedFd,
-};
+use std::{ffi::c_void, ops::Range, os::fd::BorrowedFd};
 
 use rustix::{
     io::Errno,

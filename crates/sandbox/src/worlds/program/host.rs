@@ -168,8 +168,9 @@ impl Host {
         let at = match self.maps.iter().position(known) {
             Some(at) => at,
             None if self.maps.len() >= MOST_MAPS => {
-                return Err(Error::new(Kind::Refused, format!("the guest has {MOST_MAPS} maps open"))
-                    .with_errno(libc::EMFILE));
+                return Err(
+                    Error::new(Kind::Refused, format!("the guest has {MOST_MAPS} maps open")).with_errno(libc::EMFILE)
+                );
             }
             None => {
                 self.maps.push(Some(OpenMap { object, map, reader: Reader::Closed }));

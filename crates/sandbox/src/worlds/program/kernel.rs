@@ -1,11 +1,6 @@
 //! What world `program` needs of the kernel. The runtime implements it over libbpf, tests over tables in memory.
 
-use std::{
-    ops::ControlFlow,
-    os::fd::BorrowedFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{ops::ControlFlow, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
 use skep_error::Result;

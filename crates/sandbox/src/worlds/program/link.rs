@@ -3,9 +3,9 @@
 use skep_abi::{
     Func, Sig, ValType,
     program::{
-        ATTACH, ATTACH_FD, BUFFER_POLL, BUFFER_POLL_TINYGO, CLOSE, IMPORTS, LOAD, MAP_FD, MAP_OPERATE, MAP_OPERATE_WIDE,
-        MODULE, MODULE_OLD, MODULE_SHARED, MODULE_TINYGO, MODULE_WASI, SHARED_IMPORTS, SHARED_INFO, SHARED_LOAD,
-        SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, VARIANTS,
+        ATTACH, ATTACH_FD, BUFFER_POLL, BUFFER_POLL_TINYGO, CLOSE, IMPORTS, LOAD, MAP_FD, MAP_OPERATE,
+        MAP_OPERATE_WIDE, MODULE, MODULE_OLD, MODULE_SHARED, MODULE_TINYGO, MODULE_WASI, SHARED_IMPORTS, SHARED_INFO,
+        SHARED_LOAD, SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, VARIANTS,
     },
 };
 use skep_error::{Error, Kind, Result, did_you_mean};
@@ -102,13 +102,11 @@ fn define(linker: &mut Linker<State>, module: &str, func: &Func) -> wasmtime::Re
         ATTACH => linker.func_wrap(module, name, objects::attach),
         ATTACH_FD => linker.func_wrap(module, name, objects::attach_fd),
         MAP_FD => linker.func_wrap(module, name, objects::map_fd),
-        BUFFER_POLL => linker.func_wrap(
-            module,
-            name,
-            |caller: Call<'_>, object, map, function, ctx, data, max, timeout_ms| {
+        BUFFER_POLL => {
+            linker.func_wrap(module, name, |caller: Call<'_>, object, map, function, ctx, data, max, timeout_ms| {
                 poll::poll(caller, Poll { object, map, function: Some(function), ctx, data, max, timeout_ms })
-            },
-        ),
+            })
+        }
         BUFFER_POLL_TINYGO => {
             debug_assert_eq!(module, MODULE_TINYGO);
             linker.func_wrap(module, name, |caller: Call<'_>, object, map, ctx, data, max, timeout_ms| {

@@ -34,7 +34,8 @@ pub(super) fn load_from(
         }
     };
     if !host.has_room_for_object() {
-        let error = Error::new(Kind::Refused, "the guest has too many objects open; close some").with_errno(libc::EMFILE);
+        let error =
+            Error::new(Kind::Refused, "the guest has too many objects open; close some").with_errno(libc::EMFILE);
         host.fail(call, error);
         return Ok(0);
     }

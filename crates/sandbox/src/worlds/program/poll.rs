@@ -83,9 +83,9 @@ fn callback(caller: &mut Caller<'_, State>, function: Option<i32>) -> Result<Cal
             entry.ok_or_else(|| bad(format!("the guest's table has no function at {}", index as u32)))?
         }
     };
-    function.typed(&*caller).map_err(|_| {
-        bad(format!("the callback has the type {}, not (i32, i32, i32) -> (i32)", function.ty(&*caller)))
-    })
+    function
+        .typed(&*caller)
+        .map_err(|_| bad(format!("the callback has the type {}, not (i32, i32, i32) -> (i32)", function.ty(&*caller))))
 }
 
 /// Refuses a data buffer outside memory before anything is taken from the kernel.
@@ -105,8 +105,10 @@ fn take_reader(host: &mut super::host::Host, args: Poll) -> Result<Box<dyn Buffe
     match std::mem::replace(&mut open.reader, Reader::Busy) {
         Reader::Idle(buffer) => Ok(buffer),
         Reader::Closed => open.map.open_buffer().inspect_err(|_| open.reader = Reader::Closed),
-        Reader::Busy => Err(Error::new(Kind::BadInput, "a poll of this buffer is under way: its callback polls it again")
-            .with_errno(libc::EBUSY)),
+        Reader::Busy => {
+            Err(Error::new(Kind::BadInput, "a poll of this buffer is under way: its callback polls it again")
+                .with_errno(libc::EBUSY))
+        }
     }
 }
 
