@@ -70,6 +70,7 @@ first_offered() {
 build() {
     want gcc command -v cc
     want make command -v make
+    want ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
     want pkg-config command -v pkg-config
     want libelf-dev pkg-config --exists libelf
     want zlib1g-dev pkg-config --exists zlib
