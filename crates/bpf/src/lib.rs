@@ -4,6 +4,7 @@
 //! - [`Target`]: where a program is attached
 //! - [`Map`], [`MapInfo`]: lookups and updates, one system call each
 //! - [`Buffer`]: records of a ring or perf buffer, every one of them
+//! - [`probe`]: what this kernel and this user can do
 //! - `drops`: counts what a full ring buffer refuses, by instructions added before the load
 //! - `diagnostics`, `explain`: from libbpf's messages to an error that says what to do
 //!
@@ -14,7 +15,7 @@
 //!                                   └─ buffer(map) ─▶ Buffer ── poll(closure)
 //! ```
 //!
-//! `unsafe` stands in `sys` and `buffer::ring` alone.
+//! `unsafe` stands in `sys`, `buffer::ring` and `probe::sys` alone.
 #![deny(unsafe_code)]
 
 mod attach;
@@ -24,6 +25,7 @@ mod drops;
 mod explain;
 mod map;
 mod object;
+pub mod probe;
 #[allow(unsafe_code)]
 mod sys;
 mod tracefs;

@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The commands: a row of this table each, and a file.
 
 mod completions;
@@ -32,3 +33,8 @@ commands! {
     #[command(hide = true)]
     Man(completions::ManArgs) = completions::man;
 }
+=======
+//! One file a command: what it takes, and a function that runs it.
+
+pub(crate) mod doctor;
+>>>>>>> ops

@@ -1,0 +1,20 @@
+/// One thing that must hold inside the virtual machine.
+pub(super) struct Check {
+    /// Its name, also its file's.
+    pub(super) name: &'static str,
+    /// The first kernel on which it must hold.
+    pub(super) since: (u32, u32),
+    /// A script for busybox's shell with `-eu`; exit status 0 passes.
+    pub(super) script: &'static str,
+}
+
+/// Every check, in the order in which they run.
+pub(super) fn all() -> Vec<Check> {
+    let check = |name, since, script| Check { name, since, script };
+    vec![
+        check("doctor", (6, 1), "skep doctor\n"),
+        // `skep doctor NAME…` fails if one of them cannot be loaded; here all of them can.
+        check("doctor-types", (6, 1), "skep doctor kprobe uprobe fentry fexit fmod_ret freplace lsm tp_btf ringbuf\n"),
+        check("doctor-types-6.12", (6, 12), "skep doctor uprobe.multi netfilter arena may_goto\n"),
+    ]
+}
