@@ -171,9 +171,28 @@ impl Item {
                 continue;
             }
             bpf::compile(&source, &object, std::slice::from_ref(&self.dir))?;
-            bpf::skeleton(&object, stem, &out.join(format!("{stem}.skel.h")))?;
+            // Older bpftools know no arena: ask for a skeleton only where one is included.
+            let header = format!("{stem}.skel.h");
+            if self.includes(&header)? {
+                bpf::skeleton(&object, stem, &out.join(header))?;
+            }
         }
         Ok(out)
+    }
+
+    /// Whether a C source of the directory includes that header.
+    fn includes(&self, header: &str) -> Result<bool> {
+        let line = format!("#include \"{header}\"");
+        for entry in fs::read_dir(&self.dir).context(|| format!("reading {}", self.dir.display()))? {
+            let path = entry.context(|| format!("reading {}", self.dir.display()))?.path();
+            if path.extension().is_some_and(|extension| extension == "c") {
+                let text = fs::read_to_string(&path).context(|| format!("reading {}", path.display()))?;
+                if text.contains(&line) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the tool chains for this item are on the machine; where not, the error that says what to install.

@@ -31,7 +31,7 @@ pub fn c(source: &Path, module: &Path, includes: &[PathBuf]) -> Result<()> {
     };
     clang.args(["--target=wasm32-wasi", "-std=gnu2x", "-Os", "-Wall", "-Werror", "-Wno-unused-function"]);
     for include in includes {
-        clang.arg("-I").arg(include);
+        clang.arg("-I").arg(include).arg(format!("--embed-dir={}", include.display()));
     }
     clang.arg("-I").arg(workspace().join("guest/c"));
     // The table is how the host calls back; the stack lies first so that an overflow traps instead of eating data.

@@ -8,6 +8,7 @@
  *     clang --target=wasm32-wasi -Os -I guest/c -Wl,--export-table -Wl,--stack-first tool.c -o tool.wasm
  *
  *   skep/imports.h   the host's functions
+ *   skep/errno.h     the kernel's error numbers as this C library's
  *   skep/uapi.h      numbers of the kernel's interface
  *   skep/map.h       lookup, update, delete, walk
  *   skep/object.h    objects, programs, skeletons

@@ -59,9 +59,10 @@ static inline struct bpf_buffer *bpf_buffer__open(struct bpf_map *events, bpf_bu
 /* Waits up to `timeout_ms` (100 where that is not positive) and delivers what is there. */
 static inline int bpf_buffer__poll(struct bpf_buffer *buffer, int timeout_ms)
 {
-	return wasm_bpf_buffer_poll(buffer->events->obj_ptr, buffer->fd, (int32_t)(intptr_t)buffer->sample_fn,
-				    (uint32_t)(uintptr_t)buffer->ctx, buffer->record, sizeof(buffer->record),
-				    timeout_ms > 0 ? timeout_ms : POLL_TIMEOUT_MS);
+	return skep_poll_result(wasm_bpf_buffer_poll(
+		buffer->events->obj_ptr, buffer->fd, (int32_t)(intptr_t)buffer->sample_fn,
+		(uint32_t)(uintptr_t)buffer->ctx, buffer->record, sizeof(buffer->record),
+		timeout_ms > 0 ? timeout_ms : POLL_TIMEOUT_MS));
 }
 
 static inline void bpf_buffer__free(struct bpf_buffer *buffer)

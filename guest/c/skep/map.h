@@ -8,17 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "errno.h"
 #include "imports.h"
 #include "uapi.h"
 
 static inline int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)
 {
-	return wasm_bpf_map_operate(fd, BPF_MAP_UPDATE_ELEM, (void *)key, (void *)value, NULL, flags);
+	return skep_result(wasm_bpf_map_operate(fd, BPF_MAP_UPDATE_ELEM, (void *)key, (void *)value, NULL, flags));
 }
 
 static inline int bpf_map_lookup_elem_flags(int fd, const void *key, void *value, uint64_t flags)
 {
-	return wasm_bpf_map_operate(fd, BPF_MAP_LOOKUP_ELEM, (void *)key, value, NULL, flags);
+	return skep_result(wasm_bpf_map_operate(fd, BPF_MAP_LOOKUP_ELEM, (void *)key, value, NULL, flags));
 }
 
 static inline int bpf_map_lookup_elem(int fd, const void *key, void *value)
@@ -28,7 +29,7 @@ static inline int bpf_map_lookup_elem(int fd, const void *key, void *value)
 
 static inline int bpf_map_delete_elem_flags(int fd, const void *key, uint64_t flags)
 {
-	return wasm_bpf_map_operate(fd, BPF_MAP_DELETE_ELEM, (void *)key, NULL, NULL, flags);
+	return skep_result(wasm_bpf_map_operate(fd, BPF_MAP_DELETE_ELEM, (void *)key, NULL, NULL, flags));
 }
 
 static inline int bpf_map_delete_elem(int fd, const void *key)
@@ -39,7 +40,7 @@ static inline int bpf_map_delete_elem(int fd, const void *key)
 /* The key after `key`; the first where `key` is NULL or not in the map; -ENOENT after the last. */
 static inline int bpf_map_get_next_key(int fd, const void *key, void *next_key)
 {
-	return wasm_bpf_map_operate(fd, BPF_MAP_GET_NEXT_KEY, (void *)key, NULL, next_key, 0);
+	return skep_result(wasm_bpf_map_operate(fd, BPF_MAP_GET_NEXT_KEY, (void *)key, NULL, next_key, 0));
 }
 
 #endif /* SKEP_MAP_H */

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "elf.h"
+#include "errno.h"
 #include "imports.h"
 #include "map.h"
 
@@ -129,7 +130,7 @@ static inline int bpf_map__fd(const struct bpf_map *map)
 {
 	if (map->handle_plus_one)
 		return map->handle_plus_one - 1;
-	int handle = wasm_bpf_map_fd_by_name(map->obj_ptr, map->name);
+	int handle = skep_result(wasm_bpf_map_fd_by_name(map->obj_ptr, map->name));
 	if (handle >= 0)
 		((struct bpf_map *)map)->handle_plus_one = handle + 1;
 	return handle;
@@ -199,13 +200,13 @@ static inline int bpf_program__set_autoload(struct bpf_program *prog, bool autol
 static inline int skep_program__attach(const struct bpf_program *prog)
 {
 	const char *target = prog->attach_target[0] ? prog->attach_target : NULL;
-	return wasm_attach_bpf_program(prog->obj_ptr, prog->name, target);
+	return skep_result(wasm_attach_bpf_program(prog->obj_ptr, prog->name, target));
 }
 
 /* Attaches one program to the directory behind a WASI descriptor: a cgroup. */
 static inline int skep_program__attach_fd(const struct bpf_program *prog, int wasi_fd)
 {
-	return wasm_attach_bpf_program_fd(prog->obj_ptr, prog->name, wasi_fd);
+	return skep_result(wasm_attach_bpf_program_fd(prog->obj_ptr, prog->name, wasi_fd));
 }
 
 /* ---- skeletons ---- */

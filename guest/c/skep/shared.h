@@ -128,7 +128,7 @@ static inline void *skep_map_mmap(int map, uint32_t len, uint64_t offset, int fl
 		errno = ENOMEM;
 		return NULL;
 	}
-	int err = skep_map_mmap_at(map, at, len, offset, flags);
+	int err = skep_result(skep_map_mmap_at(map, at, len, offset, flags));
 	if (err < 0) {
 		skep_pages_free(at, len);
 		errno = -err;
@@ -141,7 +141,7 @@ static inline void *skep_map_mmap(int map, uint32_t len, uint64_t offset, int fl
 static inline int skep_map_munmap(void *at, uint32_t len)
 {
 	len = skep_round_up(len, SKEP_PAGE);
-	int err = skep_map_munmap_at(at, len);
+	int err = skep_result(skep_map_munmap_at(at, len));
 	if (!err)
 		skep_pages_free(at, len);
 	return err;
@@ -151,7 +151,7 @@ static inline int skep_map_munmap(void *at, uint32_t len)
 static inline void *skep_array__open(const struct bpf_map *map, int flags)
 {
 	struct skep_map_info info;
-	int fd = bpf_map__fd(map), err = fd < 0 ? fd : skep_map_info(fd, &info);
+	int fd = bpf_map__fd(map), err = fd < 0 ? fd : skep_result(skep_map_info(fd, &info));
 	if (err < 0 || info.mappable_high) {
 		errno = err < 0 ? -err : EFBIG;
 		return NULL;
@@ -189,7 +189,7 @@ static inline int skep_ring__open(struct skep_ring *ring, const struct bpf_map *
 {
 	struct skep_map_info info;
 	*ring = (struct skep_ring){ .map = bpf_map__fd(map) };
-	int err = ring->map < 0 ? ring->map : skep_map_info(ring->map, &info);
+	int err = ring->map < 0 ? ring->map : skep_result(skep_map_info(ring->map, &info));
 	if (err < 0)
 		return err;
 	if (info.type != BPF_MAP_TYPE_RINGBUF)
@@ -233,14 +233,13 @@ static inline int skep_ring__consume(struct skep_ring *ring, int (*fn)(void *ctx
 static inline int skep_ring__poll(struct skep_ring *ring, int (*fn)(void *ctx, void *data, size_t size), void *ctx,
 				  int timeout_ms)
 {
-	int ready = skep_map_wait(ring->map, timeout_ms);
+	int ready = skep_poll_result(skep_map_wait(ring->map, timeout_ms));
 	return ready < 0 ? ready : skep_ring__consume(ring, fn, ctx);
 }
 
 /* ---- arenas ---- */
 
-/* Opens nothing, loads the skeleton's object with its arena at `arena`, a range of skep_pages_alloc as long as the
- * arena. 0 or a negative errno. */
+/* bpf_object__load_skeleton with the object's arena at `arena`, a range of skep_pages_alloc as long as the arena. */
 static inline int skep_object__load_skeleton_at(struct bpf_object_skeleton *s, void *arena)
 {
 	if (!s || !s->elf)
