@@ -235,8 +235,7 @@ mod tests {
 
     #[test]
     fn every_collection_has_something_in_it() {
-        for collection in
-            [Collection::Examples, Collection::TestGuests, Collection::BenchGuests, Collection::Baselines]
+        for collection in [Collection::Examples, Collection::TestGuests, Collection::BenchGuests, Collection::Baselines]
         {
             assert!(!collection.items().unwrap().is_empty(), "{collection:?}");
         }

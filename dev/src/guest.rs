@@ -36,9 +36,10 @@ pub fn c(source: &Path, module: &Path, includes: &[PathBuf]) -> Result<()> {
     clang.arg("-I").arg(workspace().join("guest/c"));
     // The table is how the host calls back; the stack lies first so that an overflow traps instead of eating data.
     clang.args(["-Wl,--export-table", "-Wl,--stack-first", "-Wl,--strip-all", "-o"]).arg(module).arg(source);
-    output(&mut clang).map(drop).context(|| format!("compiling {}", source.display())).map_err(|error| {
-        error.help(WASI_HELP)
-    })
+    output(&mut clang)
+        .map(drop)
+        .context(|| format!("compiling {}", source.display()))
+        .map_err(|error| error.help(WASI_HELP))
 }
 
 /// Compiles a Rust guest, the package in `dir` with a binary of the same name, to a WASI command.

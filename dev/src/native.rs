@@ -25,9 +25,10 @@ pub fn compile(source: &Path, program: &Path, includes: &[PathBuf]) -> Result<()
         cc.arg("-I").arg(include);
     }
     cc.arg(library).args(["-lelf", "-lz"]);
-    output(&mut cc).map(drop).context(|| format!("compiling {}", source.display())).map_err(|error| {
-        error.help("the baselines need libelf and zlib: apt install gcc libelf-dev zlib1g-dev")
-    })
+    output(&mut cc)
+        .map(drop)
+        .context(|| format!("compiling {}", source.display()))
+        .map_err(|error| error.help("the baselines need libelf and zlib: apt install gcc libelf-dev zlib1g-dev"))
 }
 
 /// The static library of the vendored libbpf, built on first use.

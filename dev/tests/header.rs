@@ -11,7 +11,8 @@ fn declared(header: &str) -> BTreeSet<(String, String)> {
     text.lines()
         .filter_map(|line| line.strip_prefix("SKEP_IMPORT("))
         .map(|line| {
-            let names: Vec<&str> = line.trim_end_matches(')').split(',').map(|name| name.trim().trim_matches('"')).collect();
+            let names: Vec<&str> =
+                line.trim_end_matches(')').split(',').map(|name| name.trim().trim_matches('"')).collect();
             (names[0].to_owned(), names[1].to_owned())
         })
         .collect()

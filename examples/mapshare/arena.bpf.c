@@ -14,7 +14,8 @@ struct {
 	__uint(max_entries, 1); /* pages */
 } arena SEC(".maps");
 
-struct recent __arena recent;
+/* Volatile, or stores become a memcpy that loses the address space (clang 19). */
+volatile struct recent __arena recent;
 
 SEC("tp/sched/sched_process_exec")
 int keep_exec(void *ctx)
