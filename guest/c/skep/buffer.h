@@ -87,11 +87,11 @@ struct ring_buffer {
 static int skep_ring_buffer_record(void *ctx, void *data, size_t size)
 {
 	struct ring_buffer *ring = ctx;
-	int err = ring->err ? ring->err : ring->sample_fn(ring->ctx, data, size);
-	ring->records += !ring->err;
+	int err = ring->sample_fn(ring->ctx, data, size);
+	ring->records++;
 	if (err < 0)
-		ring->err = err;
-	return 0;
+		ring->err = err; /* as it stands: the host's own errors are renumbered */
+	return err;
 }
 
 static inline void ring_buffer__free(struct ring_buffer *ring)
@@ -144,8 +144,8 @@ static inline int ring_buffer__poll(struct ring_buffer *rings, int timeout_ms)
 	for (struct ring_buffer *ring = rings; ring; ring = ring->next) {
 		ring->records = ring->err = 0;
 		int err = bpf_buffer__poll(ring->buffer, ring == rings ? timeout_ms : 1);
-		if (err < 0 || ring->err < 0)
-			return err < 0 ? err : ring->err;
+		if (err < 0)
+			return ring->err ? ring->err : err;
 		records += ring->records;
 	}
 	return records;
