@@ -167,9 +167,6 @@ impl Item {
                 continue;
             };
             let object = out.join(format!("{stem}.bpf.o"));
-            if is_newer(&object, &source, &self.dir) {
-                continue;
-            }
             bpf::compile(&source, &object, std::slice::from_ref(&self.dir))?;
             // Older bpftools know no arena: ask for a skeleton only where one is included.
             let header = format!("{stem}.skel.h");
@@ -210,16 +207,6 @@ impl Item {
             Language::NativeC => Tool::CC.find().map(drop),
         }
     }
-}
-
-/// Whether `object` was made after its source and every header that it may include.
-fn is_newer(object: &Path, source: &Path, dir: &Path) -> bool {
-    let changed = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let Some(made) = changed(object) else { return false };
-    let headers = [dir.to_owned(), workspace().join("dev/bpf")].into_iter().filter_map(|dir| fs::read_dir(dir).ok());
-    let headers = headers.flatten().flatten().map(|entry| entry.path());
-    let headers = headers.filter(|path| path.extension().is_some_and(|extension| extension == "h"));
-    headers.chain([source.to_owned()]).all(|path| changed(&path).is_some_and(|time| time <= made))
 }
 
 #[cfg(test)]
