@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* What guests and baselines share: the clock and the form of a result.
+ *
+ * A program prints `ready` once it is attached. For each line that it reads, a count, it does that much work and prints
+ * one line of `name=value` pairs. The end of its input ends it. */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define CHECK(condition, what)                                                      \
+	do {                                                                        \
+		if (!(condition)) {                                                 \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, what);   \
+			exit(1);                                                    \
+		}                                                                   \
+	} while (0)
+
+static inline uint64_t now_ns(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ull + now.tv_nsec;
+}
+
+/* The next count asked for; 0 at the end. */
+static inline unsigned long next_count(void)
+{
+	char line[32];
+	fflush(stdout);
+	return fgets(line, sizeof(line), stdin) ? strtoul(line, NULL, 10) : 0;
+}
+
+static inline void print_result(const char *what, uint64_t count, uint64_t ns)
+{
+	printf("%s=%llu ns=%llu ns_each=%.3f per_ms=%.1f\n", what, (unsigned long long)count, (unsigned long long)ns,
+	       (double)ns / (double)(count ? count : 1), (double)count * 1e6 / (double)(ns ? ns : 1));
+}
+
+#endif

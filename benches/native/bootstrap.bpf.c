@@ -1,0 +1,1 @@
+#include "../../examples/bootstrap/bootstrap.bpf.c"

@@ -1,0 +1,1 @@
+#include "../guests/lookup.bpf.c"

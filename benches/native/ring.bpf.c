@@ -1,0 +1,1 @@
+#include "../guests/ring.bpf.c"

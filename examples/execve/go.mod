@@ -1,0 +1,3 @@
+module skep.dev/examples/execve
+
+go 1.24
