@@ -4,13 +4,25 @@
 //!
 //! - [`World`]: the five ABIs, one row each
 //! - [`Func`]: an imported or exported function and its type
+//! - [`Surface`]: what a world's modules import and export, as data; [`Capability`]: what an import allows
+//! - [`filter`], [`hooks`], [`operator`], [`packet`]: the other worlds, a room each; [`wasi`]: what two of them add
 //! - [`program`]: the `wasm_bpf` host ABI and its shared-memory extension `skep_bpf`
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod capability;
+pub mod filter;
 mod func;
+pub mod hooks;
+pub mod operator;
+pub mod packet;
 pub mod program;
+/// What a world's modules import and export, as data.
+pub mod surface;
+pub mod wasi;
 mod world;
 
+pub use capability::{CAPABILITIES, Capability};
 pub use func::{Func, Sig, ValType};
+pub use surface::{Form, Marker, Surface};
 pub use world::World;

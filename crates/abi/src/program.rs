@@ -3,7 +3,12 @@
 //! Public origin: wasm-bpf. Handles of objects are i64 and positive; handles of maps are i32 and not negative, valid
 //! only in the guest that got them. Results are 0 or a negative errno unless said.
 
-use crate::{Func, ValType::*};
+use crate::{
+    Func,
+    ValType::*,
+    surface::{Form, Marker, Surface},
+    wasi,
+};
 
 /// The imports' module.
 pub const MODULE: &str = "wasm_bpf";
@@ -14,7 +19,7 @@ pub const MODULE_TINYGO: &str = "callback-wrapper";
 /// The module of Skep's own additions: maps in the guest's linear memory.
 pub const MODULE_SHARED: &str = "skep_bpf";
 /// The module of WASI preview 1.
-pub const MODULE_WASI: &str = "wasi_snapshot_preview1";
+pub const MODULE_WASI: &str = wasi::MODULE;
 
 /// `(buf, len)`: opens and loads the ELF object in guest memory; an object handle, or 0.
 pub const LOAD: Func = Func::import(MODULE, "wasm_load_bpf_object", &[I32, I32], &[I64]);
@@ -64,6 +69,50 @@ pub const IMPORTS: &[Func] = &[LOAD, CLOSE, ATTACH, ATTACH_FD, MAP_FD, BUFFER_PO
 pub const VARIANTS: &[Func] = &[MAP_OPERATE_WIDE, BUFFER_POLL_TINYGO];
 /// The functions of module `skep_bpf`.
 pub const SHARED_IMPORTS: &[Func] = &[SHARED_MAP, SHARED_UNMAP, SHARED_INFO, SHARED_WAIT, SHARED_LOAD];
+
+/// The world's modules.
+pub const SURFACE: Surface = Surface {
+    imports: &[
+        IMPORTS,
+        VARIANTS,
+        SHARED_IMPORTS,
+        wasi::PROCESS,
+        wasi::CLOCK,
+        wasi::RANDOM,
+        wasi::DESCRIPTORS,
+        wasi::FILES,
+        wasi::SOCKETS,
+    ],
+    aliases: &[(MODULE_OLD, MODULE)],
+    memory: None,
+    forms: &[
+        Form {
+            name: "tinygo",
+            markers: &[Marker::ImportModule(MODULE_TINYGO)],
+            required: &[wasi::START, TINYGO_CALLBACK],
+            optional: &[],
+            globals: &[],
+            memory: true,
+        },
+        Form {
+            name: "command",
+            markers: &[
+                Marker::ImportModule(MODULE),
+                Marker::ImportModule(MODULE_SHARED),
+                Marker::Import(MODULE_OLD, "wasm_load_bpf_object"),
+                Marker::Import(MODULE_OLD, "wasm_close_bpf_object"),
+                Marker::Import(MODULE_OLD, "wasm_attach_bpf_program"),
+                Marker::Import(MODULE_OLD, "wasm_bpf_map_fd_by_name"),
+                Marker::Import(MODULE_OLD, "wasm_bpf_buffer_poll"),
+                Marker::Import(MODULE_OLD, "wasm_bpf_map_operate"),
+            ],
+            required: &[wasi::START],
+            optional: &[],
+            globals: &[],
+            memory: true,
+        },
+    ],
+};
 
 /// The `command` of [`MAP_OPERATE`]; the numbers are those of `enum bpf_cmd`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

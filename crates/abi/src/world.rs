@@ -1,7 +1,9 @@
 use core::fmt;
 
+use crate::{Surface, filter, hooks, operator, packet, program};
+
 macro_rules! worlds {
-    ($($variant:ident, $name:literal, $about:literal;)*) => {
+    ($($variant:ident, $name:literal, $surface:expr, $about:literal;)*) => {
         /// One of the ABIs that a module can be written for. A new world is a row of this table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum World {
@@ -21,16 +23,26 @@ macro_rules! worlds {
             pub const fn about(self) -> &'static str {
                 match self { $(World::$variant => $about,)* }
             }
+
+            /// What the world's modules import and export.
+            pub const fn surface(self) -> &'static Surface {
+                match self { $(World::$variant => &$surface,)* }
+            }
+
+            /// The world of that name.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|world| world.name() == name)
+            }
         }
     };
 }
 
 worlds! {
-    Program, "program", "A WASI command that carries its own eBPF and drives it (wasm-bpf)";
-    Operator, "operator", "The Wasm half of a gadget (Inspektor Gadget)";
-    Filter, "filter", "Keeps or drops one event a call (Aperture)";
-    Packet, "packet", "Handles network packets (wasm3-kernel-module)";
-    Hooks, "hooks", "Filters, shapes and observes batches of events";
+    Program, "program", program::SURFACE, "A WASI command that carries its own eBPF and drives it (wasm-bpf)";
+    Operator, "operator", operator::SURFACE, "The Wasm half of a gadget (Inspektor Gadget)";
+    Filter, "filter", filter::SURFACE, "Keeps or drops one event a call (Aperture)";
+    Packet, "packet", packet::SURFACE, "Handles network packets (wasm3-kernel-module)";
+    Hooks, "hooks", hooks::SURFACE, "Filters, shapes and observes batches of events";
 }
 
 impl fmt::Display for World {

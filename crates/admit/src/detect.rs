@@ -1,0 +1,209 @@
+//! Which world a module speaks, and what of it does not fit that world.
+
+use skep_abi::{Form, Func, Marker, World, surface::MEMORY};
+use skep_error::did_you_mean;
+
+use crate::{Extern, FuncType, Import, Inspection, Rejection, RejectionKind as Kind, Ty};
+
+/// The order in which worlds are asked: what says its own name first, a function called `filter` last.
+const ORDER: [World; 5] = [World::Hooks, World::Operator, World::Program, World::Packet, World::Filter];
+
+/// Fills in world, form and reasons.
+pub(crate) fn world(found: &mut Inspection) {
+    let told = ORDER.iter().find_map(|world| {
+        let form = world.surface().forms.iter().find(|form| form.markers.iter().any(|marker| bears(found, marker)))?;
+        Some((*world, form))
+    });
+    let Some((world, form)) = told else {
+        let reason = none(found);
+        found.reasons.push(reason);
+        return;
+    };
+    found.world = Some(world);
+    found.form = Some(form);
+    let mut reasons = Vec::new();
+    reasons.extend(found.imports.iter().filter_map(|import| judge_import(world, import).err()));
+    exports(found, world, form, &mut reasons);
+    found.reasons.append(&mut reasons);
+}
+
+fn bears(found: &Inspection, marker: &Marker) -> bool {
+    match *marker {
+        Marker::ImportModule(module) => found.imports.iter().any(|import| import.module == module),
+        Marker::Import(module, name) => {
+            found.imports.iter().any(|import| import.module == module && import.name == name)
+        }
+        Marker::Export(name) => found.exported_function(name).is_some(),
+        Marker::Section(name) => found.sections.iter().any(|section| section.name == name),
+    }
+}
+
+/// The table's row that an import is, which may stand in the table under a newer module name.
+pub(crate) fn known(world: World, import: &Import) -> Option<&'static Func> {
+    let surface = world.surface();
+    let module = surface.module(&import.module);
+    let Extern::Func(ty) = &import.ty else { return None };
+    surface.functions().find(|func| func.module == module && func.name == import.name && ty.is(&func.sig))
+}
+
+/// Whether the host brings the memory that is imported: world `filter` alone does.
+pub(crate) fn host_memory(world: World, import: &Import) -> bool {
+    world.surface().memory == Some((import.module.as_str(), import.name.as_str()))
+        && matches!(import.ty, Extern::Memory(_))
+}
+
+fn judge_import(world: World, import: &Import) -> Result<(), Rejection> {
+    if known(world, import).is_some() || host_memory(world, import) {
+        return Ok(());
+    }
+    let surface = world.surface();
+    let module = surface.module(&import.module);
+    let item = format!("{}.{}", import.module, import.name);
+    let same_name: Vec<&Func> =
+        surface.functions().filter(|func| func.module == module && func.name == import.name).collect();
+    if !same_name.is_empty() {
+        return Err(Rejection::new(Kind::ImportType, item)
+            .in_world(world)
+            .expected(alternatives(&same_name))
+            .found(import.ty.to_string()));
+    }
+    let names = || surface.functions().filter(|func| func.module == module).map(|func| func.name);
+    let hint = if names().next().is_some() {
+        did_you_mean(&import.name, unique(names()))
+    } else {
+        format!("no module \"{}\" in world {world}; {}", import.module, did_you_mean(&import.module, modules(world)))
+    };
+    Err(Rejection::new(Kind::UnknownImport, item).in_world(world).found(import.ty.to_string()).hint(hint))
+}
+
+fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen: Vec<&str> = Vec::new();
+    for name in names {
+        if !seen.contains(&name) {
+            seen.push(name);
+        }
+    }
+    seen
+}
+
+fn modules(world: World) -> Vec<&'static str> {
+    unique(world.surface().functions().map(|func| func.module))
+}
+
+fn alternatives(funcs: &[&Func]) -> String {
+    funcs.iter().map(|func| func.sig.to_string()).collect::<Vec<_>>().join(" or ")
+}
+
+fn exports(found: &Inspection, world: World, form: &Form, reasons: &mut Vec<Rejection>) {
+    let brought = found.imports.iter().any(|import| host_memory(world, import));
+    if form.memory && !brought {
+        match found.export(MEMORY).map(|export| &export.ty) {
+            Some(Extern::Memory(_)) => {}
+            Some(other) => reasons.push(
+                Rejection::new(Kind::ExportType, MEMORY).in_world(world).expected("a memory").found(other.to_string()),
+            ),
+            None => reasons.push(Rejection::new(Kind::MissingExport, MEMORY).in_world(world).expected("a memory")),
+        }
+    }
+    for name in unique(form.required.iter().map(|func| func.name)) {
+        if found.export(name).is_none() {
+            let names: Vec<&str> = found.exports.iter().map(|export| export.name.as_str()).collect();
+            let near = skep_error::nearest(name, names.iter().copied());
+            let mut reason = Rejection::new(Kind::MissingExport, name)
+                .in_world(world)
+                .expected(alternatives(&of_name(form.required, name)));
+            if let Some(near) = near {
+                reason = reason.hint(format!("\"{near}\" is exported: is it meant?"));
+            }
+            reasons.push(reason);
+        }
+    }
+    for name in unique(form.required.iter().chain(form.optional).map(|func| func.name)) {
+        let rows: Vec<&Func> = form.required.iter().chain(form.optional).filter(|func| func.name == name).collect();
+        let Some(export) = found.export(name) else { continue };
+        let fits = |ty: &FuncType| rows.iter().any(|row| ty.is(&row.sig));
+        if !matches!(&export.ty, Extern::Func(ty) if fits(ty)) {
+            reasons.push(
+                Rejection::new(Kind::ExportType, name)
+                    .in_world(world)
+                    .expected(alternatives(&rows))
+                    .found(export.ty.to_string()),
+            );
+        }
+    }
+    globals(found, world, form, reasons);
+}
+
+fn of_name<'a>(funcs: &'a [Func], name: &str) -> Vec<&'a Func> {
+    funcs.iter().filter(|func| func.name == name).collect()
+}
+
+fn globals(found: &Inspection, world: World, form: &Form, reasons: &mut Vec<Rejection>) {
+    for name in form.globals {
+        let reason = match found.export(name).map(|export| &export.ty) {
+            Some(Extern::Global(Ty::I32)) => continue,
+            Some(other) => Rejection::new(Kind::ExportType, *name).found(other.to_string()),
+            None => Rejection::new(Kind::MissingExport, *name),
+        };
+        reasons.push(reason.in_world(world).expected("a global of type i32"));
+    }
+}
+
+/// Why a module is of no world: what each world is told by.
+fn none(found: &Inspection) -> Rejection {
+    let marks = |world: &World| {
+        let text = |marker: &Marker| match *marker {
+            Marker::ImportModule(module) => format!("an import of \"{module}\""),
+            Marker::Import(module, name) => format!("the import {module}.{name}"),
+            Marker::Export(name) => format!("the export {name}"),
+            Marker::Section(name) => format!("the section {name}"),
+        };
+        let first = world.surface().forms.iter().filter_map(|form| form.markers.first()).map(text);
+        format!("{world}: {}", first.collect::<Vec<_>>().join(" or "))
+    };
+    let expected = World::ALL.iter().map(marks).collect::<Vec<_>>().join("; ");
+    let mut reason = Rejection::new(Kind::NoWorld, "").expected(expected).found(offers(found));
+    if let Some(hint) = near_world(found) {
+        reason = reason.hint(hint);
+    }
+    reason
+}
+
+fn offers(found: &Inspection) -> String {
+    let modules = unique(found.imports.iter().map(|import| import.module.as_str()));
+    let exports: Vec<&str> = found.exports.iter().map(|export| export.name.as_str()).take(8).collect();
+    let list = |names: &[&str]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    format!(
+        "imports from {}; exports {}{}",
+        list(&modules[..modules.len().min(8)]),
+        list(&exports),
+        if found.exports.len() > 8 { ", …" } else { "" }
+    )
+}
+
+/// A module that only just misses a world: a misspelt module or export.
+fn near_world(found: &Inspection) -> Option<String> {
+    for world in ORDER {
+        for import in &found.imports {
+            if let Some(near) = skep_error::nearest(&import.module, modules(world)) {
+                // WASI alone makes no world.
+                if near != skep_abi::wasi::MODULE && near != import.module {
+                    return Some(format!(
+                        "\"{}\" is imported from: is \"{near}\" of world {world} meant?",
+                        import.module
+                    ));
+                }
+            }
+        }
+        for export in &found.exports {
+            let marks = world.surface().forms.iter().flat_map(|form| form.markers).filter_map(|marker| match marker {
+                Marker::Export(name) => Some(*name),
+                _ => None,
+            });
+            if let Some(near) = skep_error::nearest(&export.name, marks).filter(|near| *near != export.name) {
+                return Some(format!("\"{}\" is exported: is \"{near}\" of world {world} meant?", export.name));
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,379 @@
+//! One pass over a module's bytes.
+
+use skep_abi::hooks;
+use wasmparser::{
+    Encoding, ExternalKind, KnownCustom, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
+    types::TypesRef,
+};
+
+use crate::{
+    Export, Extern, Feature, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Rejection,
+    RejectionKind as Kind, Section, Table, Ty, detect,
+    features::Seen,
+    hooks::{Fingerprint, PluginSections},
+};
+
+/// Imports a module may have; the largest real ones have about a hundred. A list that costs as much as this is made of
+/// four bytes an item.
+pub const MAX_IMPORTS: u32 = 2_000;
+/// Exports a module may have.
+pub const MAX_EXPORTS: u32 = 20_000;
+/// Types a module may have.
+pub const MAX_TYPES: u32 = 50_000;
+/// Custom sections a module may have.
+pub const MAX_SECTIONS: usize = 1_000;
+
+/// Reads `bytes` once and says what they are. Nothing of the module runs, function bodies are read but not validated
+/// (the engine's compiler does that), and whatever is wrong is an entry of [`Inspection::reasons`].
+///
+/// Time grows with the length of `bytes`; memory is bounded by the limits above and the names in the module.
+pub fn inspect(bytes: &[u8]) -> Inspection {
+    let mut pass = Pass::new(bytes);
+    match pass.run(bytes) {
+        Ok(()) => pass.conclude(),
+        Err(reason) => pass.inspection.reasons.insert(0, reason),
+    }
+    pass.inspection.features = pass.seen.list();
+    pass.inspection
+}
+
+struct Pass {
+    inspection: Inspection,
+    seen: Seen,
+    plugin: PluginSections,
+    /// Active data segments of memory 0 at a constant place: the end of the one that ends last, and its number.
+    data_end: Option<(u64, u32)>,
+}
+
+impl Pass {
+    fn new(bytes: &[u8]) -> Self {
+        let inspection = Inspection {
+            size: bytes.len(),
+            hash: *blake3::hash(bytes).as_bytes(),
+            world: None,
+            form: None,
+            reasons: Vec::new(),
+            imports: Vec::new(),
+            exports: Vec::new(),
+            memories: Vec::new(),
+            tables: Vec::new(),
+            sections: Vec::new(),
+            metadata: None,
+            fingerprints: Vec::new(),
+            features: Vec::new(),
+            start: false,
+            functions: 0,
+            code_size: 0,
+            data_size: 0,
+            kernel: KernelFit::default(),
+            signers: Vec::new(),
+        };
+        Self { inspection, seen: Seen::default(), plugin: PluginSections::default(), data_end: None }
+    }
+
+    fn run(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
+        header(bytes)?;
+        let mut validator = Validator::new_with_features(WasmFeatures::all());
+        let mut parser = Parser::new(0);
+        parser.set_features(WasmFeatures::all());
+        for payload in parser.parse_all(bytes) {
+            let payload = payload.map_err(broken)?;
+            bounded(&payload)?;
+            match validator.payload(&payload).map_err(broken)? {
+                ValidPayload::End(types) => self.memories_and_tables(&types.as_ref()),
+                _ => self.payload(&payload, &validator)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn payload(&mut self, payload: &Payload<'_>, validator: &Validator) -> Result<(), Rejection> {
+        let types = || validator.types(0).ok_or_else(|| Rejection::new(Kind::Malformed, ""));
+        let found = &mut self.inspection;
+        match payload {
+            Payload::ImportSection(section) => {
+                let types = types()?;
+                for import in section.clone().into_imports() {
+                    let import = import.map_err(broken)?;
+                    let ty = imported(&types, import.ty);
+                    found.imports.push(Import { module: import.module.into(), name: import.name.into(), ty });
+                }
+            }
+            Payload::ExportSection(section) => {
+                let types = types()?;
+                for export in section.clone() {
+                    let export = export.map_err(broken)?;
+                    let ty = exported(&types, export.kind, export.index);
+                    found.exports.push(Export { name: export.name.into(), ty });
+                }
+            }
+            Payload::StartSection { .. } => found.start = true,
+            Payload::FunctionSection(section) => {
+                found.functions = section.count();
+                self.function_types(&types()?);
+            }
+            Payload::CodeSectionEntry(body) => {
+                found.code_size += body.range().end - body.range().start;
+                self.seen.body(body).map_err(broken)?;
+            }
+            Payload::DataSection(section) => {
+                for (number, data) in (0..).zip(section.clone()) {
+                    let data = data.map_err(broken)?;
+                    found.data_size += data.data.len() as u64;
+                    if let Some(end) = data_end(&data).filter(|end| self.data_end.is_none_or(|(last, _)| last < *end)) {
+                        self.data_end = Some((end, number));
+                    }
+                }
+            }
+            Payload::CustomSection(section) => self.custom(section)?,
+            Payload::GlobalSection(section) => {
+                for global in section.clone() {
+                    self.seen.value_type(global.map_err(broken)?.ty.content_type);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn custom(&mut self, section: &wasmparser::CustomSectionReader<'_>) -> Result<(), Rejection> {
+        let name = section.name();
+        if self.inspection.sections.len() == MAX_SECTIONS {
+            return Err(too_many("custom sections", MAX_SECTIONS, "more"));
+        }
+        self.inspection.sections.push(Section { name: name.into(), size: section.data().len() });
+        // The name section is read by nobody here, but a reader that knows it would trip over a broken one.
+        if !matches!(section.as_known(), KnownCustom::Unknown) {
+            return Ok(());
+        }
+        if name == hooks::METADATA_SECTION {
+            self.plugin.metadata(section.data());
+        } else if name.starts_with(hooks::SCHEMA_PREFIX) {
+            self.plugin.fingerprint(name, section.data());
+        }
+        Ok(())
+    }
+
+    fn function_types(&mut self, types: &TypesRef<'_>) {
+        // Signatures with floats or vectors count as use even where no instruction shows it.
+        for index in 0..types.core_type_count_in_module() {
+            if let wasmparser::CompositeInnerType::Func(ty) =
+                &types[types.core_type_at_in_module(index)].composite_type.inner
+            {
+                for ty in ty.params().iter().chain(ty.results()) {
+                    self.seen.value_type(*ty);
+                }
+                if ty.results().len() > 1 {
+                    self.seen.add(Feature::MultiValue);
+                }
+            }
+        }
+    }
+
+    fn memories_and_tables(&mut self, types: &TypesRef<'_>) {
+        for index in 0..types.memory_count() {
+            let memory = memory(types.memory_at(index));
+            self.inspection.memories.push(memory);
+            for (used, feature) in [
+                (memory.wide, Feature::Memory64),
+                (memory.shared, Feature::Threads),
+                (memory.page_size_log2 != 16, Feature::CustomPageSizes),
+                (index > 0, Feature::MultiMemory),
+            ] {
+                if used {
+                    self.seen.add(feature);
+                }
+            }
+        }
+        for index in 0..types.table_count() {
+            self.inspection.tables.push(table(types.table_at(index)));
+        }
+    }
+
+    /// The rules that need the whole module.
+    fn conclude(&mut self) {
+        let first = self.inspection.memories.first().copied();
+        if let Some((end, number)) = self.data_end {
+            let size = first.map_or(0, |memory| memory.min.saturating_mul(1 << memory.page_size_log2));
+            if end > size {
+                self.inspection.reasons.push(
+                    Rejection::new(Kind::DataOutsideMemory, format!("data segment {number}"))
+                        .expected(format!("an end at or below {size}"))
+                        .found(format!("one at {end}")),
+                );
+            }
+        }
+        let plugin = std::mem::take(&mut self.plugin);
+        let present = plugin.present();
+        let found = &mut self.inspection;
+        detect::world(found);
+        if found.world == Some(skep_abi::World::Hooks) || (found.world.is_none() && present) {
+            plugin.conclude(found);
+        }
+        self.kernel();
+    }
+
+    fn kernel(&mut self) {
+        let seen = self.seen.list();
+        let found = &mut self.inspection;
+        for feature in [
+            Feature::Float,
+            Feature::Simd,
+            Feature::RelaxedSimd,
+            Feature::Threads,
+            Feature::Memory64,
+            Feature::MultiMemory,
+            Feature::Exceptions,
+            Feature::Gc,
+            Feature::StackSwitching,
+            Feature::MemoryGrow,
+        ] {
+            if seen.contains(&feature) {
+                found.kernel.obstacles.push(Obstacle {
+                    kind: feature.name().into(),
+                    item: String::new(),
+                    text: format!("{}: eBPF has no such thing", feature.about()),
+                });
+            }
+        }
+        for import in &found.imports {
+            found.kernel.obstacles.push(Obstacle {
+                kind: "import".into(),
+                item: format!("{}.{}", import.module, import.name),
+                text: "the function lives in user space".into(),
+            });
+        }
+    }
+}
+
+/// What the first bytes say, before a parser is asked: people hand in text, objects and components.
+fn header(bytes: &[u8]) -> Result<(), Rejection> {
+    const MAGIC: &[u8] = b"\0asm";
+    if bytes.is_empty() {
+        return Err(Rejection::new(Kind::Empty, ""));
+    }
+    if !bytes.starts_with(&MAGIC[..bytes.len().min(4)]) {
+        let start = &bytes[..bytes.len().min(64)];
+        let (found, hint) = match start {
+            _ if start.starts_with(b"\x7fELF") => ("an ELF object", "to run an eBPF object, give it to `skep run`"),
+            _ if start.starts_with(&[0x1f, 0x8b]) => ("a gzip archive", "unpack it first"),
+            _ if text_module(start) => {
+                ("a module in the text format", "translate it first: wat2wasm, or wasm-tools parse")
+            }
+            _ if bytes.iter().take(4096).all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => {
+                ("text", Kind::NotWasm.help())
+            }
+            _ => ("other bytes", Kind::NotWasm.help()),
+        };
+        return Err(Rejection::new(Kind::NotWasm, "").expected("00 61 73 6d").found(found).hint(hint));
+    }
+    let Some(version) = bytes.get(4..8) else {
+        return Err(Rejection::new(Kind::Truncated, "").expected("8 bytes or more").found(bytes.len().to_string()));
+    };
+    match (version[0], version[2]) {
+        _ if version == [1, 0, 0, 0] => Ok(()),
+        (_, 1) => Err(Rejection::new(Kind::Component, "")),
+        _ => Err(Rejection::new(Kind::WasmVersion, "").expected("01 00 00 00").found(crate::hex::encode(version))),
+    }
+}
+
+fn text_module(start: &[u8]) -> bool {
+    let text = start.trim_ascii_start();
+    text.starts_with(b"(module") || text.starts_with(b"(component") || text.starts_with(b";;")
+}
+
+/// Counts that a few bytes can claim are checked before a list is made of them.
+fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {
+    let (what, count, limit) = match payload {
+        Payload::TypeSection(section) => ("types", section.count(), MAX_TYPES),
+        Payload::ImportSection(section) => ("imports", section.count(), MAX_IMPORTS),
+        Payload::ExportSection(section) => ("exports", section.count(), MAX_EXPORTS),
+        Payload::Version { encoding: Encoding::Component, .. } => return Err(Rejection::new(Kind::Component, "")),
+        _ => return Ok(()),
+    };
+    if count > limit { Err(too_many(what, limit as usize, &count.to_string())) } else { Ok(()) }
+}
+
+fn too_many(what: &str, limit: usize, found: &str) -> Rejection {
+    Rejection::new(Kind::TooManyItems, what).expected(format!("at most {limit}")).found(found)
+}
+
+fn broken(error: wasmparser::BinaryReaderError) -> Rejection {
+    // The parser has no kind for this; its text is the only mark.
+    let kind = if error.message().starts_with("unexpected end") { Kind::Truncated } else { Kind::Malformed };
+    Rejection::new(kind, format!("at byte {}", error.offset())).found(error.message())
+}
+
+/// Where an active segment of memory 0 ends, if it lies at a constant place.
+fn data_end(data: &wasmparser::Data<'_>) -> Option<u64> {
+    let wasmparser::DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
+    let mut reader = offset_expr.get_operators_reader();
+    let start = match reader.read().ok()? {
+        wasmparser::Operator::I32Const { value } => u64::from(value.cast_unsigned()),
+        wasmparser::Operator::I64Const { value } => value.cast_unsigned(),
+        _ => return None,
+    };
+    matches!(reader.read().ok()?, wasmparser::Operator::End).then(|| start.saturating_add(data.data.len() as u64))
+}
+
+fn ty(ty: wasmparser::ValType) -> Ty {
+    match ty {
+        wasmparser::ValType::I32 => Ty::I32,
+        wasmparser::ValType::I64 => Ty::I64,
+        wasmparser::ValType::F32 => Ty::F32,
+        wasmparser::ValType::F64 => Ty::F64,
+        wasmparser::ValType::V128 => Ty::V128,
+        wasmparser::ValType::Ref(_) => Ty::Ref,
+    }
+}
+
+fn function(types: &TypesRef<'_>, id: wasmparser::types::CoreTypeId) -> Extern {
+    match &types[id].composite_type.inner {
+        wasmparser::CompositeInnerType::Func(func) => Extern::Func(FuncType {
+            params: func.params().iter().copied().map(ty).collect(),
+            results: func.results().iter().copied().map(ty).collect(),
+        }),
+        _ => Extern::Tag,
+    }
+}
+
+fn memory(memory: wasmparser::MemoryType) -> Memory {
+    Memory {
+        min: memory.initial,
+        max: memory.maximum,
+        page_size_log2: memory.page_size_log2.unwrap_or(16),
+        wide: memory.memory64,
+        shared: memory.shared,
+    }
+}
+
+fn table(table: wasmparser::TableType) -> Table {
+    Table { min: table.initial, max: table.maximum }
+}
+
+fn imported(types: &TypesRef<'_>, import: TypeRef) -> Extern {
+    match import {
+        TypeRef::Func(index) | TypeRef::FuncExact(index) => function(types, types.core_type_at_in_module(index)),
+        TypeRef::Memory(ty) => Extern::Memory(memory(ty)),
+        TypeRef::Table(ty) => Extern::Table(table(ty)),
+        TypeRef::Global(global) => Extern::Global(ty(global.content_type)),
+        TypeRef::Tag(_) => Extern::Tag,
+    }
+}
+
+fn exported(types: &TypesRef<'_>, kind: ExternalKind, index: u32) -> Extern {
+    match kind {
+        ExternalKind::Func | ExternalKind::FuncExact => function(types, types.core_function_at(index)),
+        ExternalKind::Memory => Extern::Memory(memory(types.memory_at(index))),
+        ExternalKind::Table => Extern::Table(table(types.table_at(index))),
+        ExternalKind::Global => Extern::Global(ty(types.global_at(index).content_type)),
+        ExternalKind::Tag => Extern::Tag,
+    }
+}
+
+impl Fingerprint {
+    /// The section it came in.
+    pub fn section(&self) -> String {
+        format!("{}{}.v{}", hooks::SCHEMA_PREFIX, self.hook.name(), self.wire_version)
+    }
+}
