@@ -13,7 +13,7 @@ pub struct Fill {
 }
 
 /// Where records come from.
-pub trait Source: Send {
+pub trait Source {
     /// What its records look like.
     fn schema(&self) -> &Schema;
 
@@ -70,7 +70,7 @@ pub struct Added {
 }
 
 /// Narrows the selection of batches or adds columns.
-pub trait Operator: Send {
+pub trait Operator {
     /// Its name in counters and messages.
     fn name(&self) -> &str;
 

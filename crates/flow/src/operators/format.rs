@@ -3,7 +3,7 @@ use skep_error::Result;
 use skep_event::{Batch, Column, FieldKind, Schema, Value};
 
 /// How a value becomes text: `None` leaves the text empty.
-pub type FormatRule = Box<dyn Fn(&Value<'_>) -> Option<String> + Send>;
+pub type FormatRule = Box<dyn Fn(&Value<'_>) -> Option<String>>;
 
 /// Adds a column of text made of one field: a name for a number, a duration with its unit.
 pub struct Format {
