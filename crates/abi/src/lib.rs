@@ -6,11 +6,13 @@
 //! - [`Func`]: an imported or exported function and its type
 //! - [`Surface`]: what a world's modules import and export, as data; [`Capability`]: what an import allows
 //! - [`filter`], [`hooks`], [`operator`], [`packet`]: the other worlds, a room each; [`wasi`]: what two of them add
+//! - [`event_context`]: the 88-byte event of world `filter`
 //! - [`program`]: the `wasm_bpf` host ABI and its shared-memory extension `skep_bpf`
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod capability;
+pub mod event_context;
 pub mod filter;
 mod func;
 pub mod hooks;

@@ -1,1 +1,36 @@
 //! Where batches end: tables, JSON, flame graphs, files.
+//!
+//! ```text
+//!                     ┌─ rows:    table, jsonl, chrome trace, histogram, record file
+//! Batch ─▶ Sink ──────┤
+//!                     └─ stacks:  StackProfile ─▶ folded, flame graph, pprof, speedscope, top
+//! ```
+//!
+//! - [`Format`]: the table of sinks, by name and file ending; a new sink is a file and a row
+//! - [`Options`], [`Measure`]: what the sinks are told
+//! - [`Output`]: a file or standard output, opened before the run
+//! - [`StackProfile`]: stacks and their weights, what all stack sinks are made of
+//! - [`diff`]: two profiles as one differential flame graph
+//! - [`record`]: the `.skep` file
+#![forbid(unsafe_code)]
+
+mod chrome;
+pub mod diff;
+mod flamegraph;
+mod folded;
+mod format;
+mod histogram;
+mod jsonl;
+mod options;
+mod output;
+mod pprof;
+pub mod record;
+mod speedscope;
+mod stack_profile;
+mod table;
+mod top;
+
+pub use format::Format;
+pub use options::{Measure, Options};
+pub use output::Output;
+pub use stack_profile::{Row, StackProfile};

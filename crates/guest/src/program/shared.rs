@@ -154,9 +154,8 @@ impl<'o> Ring<'o> {
             if header & DISCARDED == 0 {
                 // SAFETY: the kernel keeps a submitted record as it is until the consumer's position passes it, and
                 // one record never spans more than the data, which is mapped twice.
-                let record = unsafe {
-                    core::slice::from_raw_parts(self.producer.as_ptr().add(offset + HEADER as usize), len)
-                };
+                let record =
+                    unsafe { core::slice::from_raw_parts(self.producer.as_ptr().add(offset + HEADER as usize), len) };
                 each(record);
                 records += 1;
             }

@@ -1,0 +1,245 @@
+use crate::{Added, Counters, Operator, Sink, Source, Step, queue::SinkThread, stage::Stage};
+use skep_error::Result;
+use skep_event::{Batch, Lost, Schema};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// Ends a run: by its deadline, or from another thread or a signal handler through the flag.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    stop: Arc<AtomicBool>,
+    duration: Option<Duration>,
+}
+
+impl Control {
+    /// A run that ends with its source, or after `duration`.
+    pub fn new(duration: Option<Duration>) -> Self {
+        Self { stop: Arc::default(), duration }
+    }
+
+    /// The flag that ends the run when it is set.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        self.stop.clone()
+    }
+
+    /// Ends the run.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Records that the source handed out.
+    pub events: u64,
+    /// Records that went to the sinks.
+    pub kept: u64,
+    /// What did not come through.
+    pub lost: Lost,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Time until the deadline.
+    pub left: Option<Duration>,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Records that the source handed out.
+    pub events: u64,
+    /// Records that went to the sinks.
+    pub kept: u64,
+    /// What did not come through.
+    pub lost: Lost,
+    /// What each operator did, first to last.
+    pub operators: Vec<Counters>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// A source, the operators and the sinks.
+pub struct Pipeline {
+    source: Box<dyn Source>,
+    stages: Vec<Stage>,
+    sinks: Vec<Box<dyn Sink>>,
+}
+
+impl Pipeline {
+    /// Bytes of a batch at most, unless one record is longer.
+    pub const BATCH_BYTES: usize = 256 * 1024;
+    /// The longest a source waits for records before the run looks at its deadline.
+    const WAIT: Duration = Duration::from_millis(100);
+
+    /// A run that reads `source`.
+    pub fn new(source: Box<dyn Source>) -> Self {
+        Self { source, stages: Vec::new(), sinks: Vec::new() }
+    }
+
+    /// Adds the next operator.
+    #[must_use]
+    pub fn operator(mut self, operator: Box<dyn Operator>) -> Self {
+        self.stages.push(Stage::new(operator));
+        self
+    }
+
+    /// Adds a sink; each gets every kept record.
+    #[must_use]
+    pub fn sink(mut self, sink: Box<dyn Sink>) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Runs to the end. `report` is called after each batch and at least ten times a second.
+    ///
+    /// # Errors
+    /// The first of any stage; the sinks have then finished with what had reached them.
+    pub fn run(mut self, control: &Control, mut report: impl FnMut(&Progress)) -> Result<Summary> {
+        let mut schema = self.source.schema().clone();
+        for stage in &mut self.stages {
+            stage.operator.bind(&mut schema)?;
+        }
+        let schema = Arc::new(schema);
+        let sinks = std::mem::take(&mut self.sinks);
+        let sinks = SinkThread::start(sinks, schema.clone(), &self.source.stacks(), !self.source.live())?;
+        let mut run = Run { schema, sinks, summary: Summary::default(), start: Instant::now(), sinks_gone: false };
+        let outcome = run.drive(self.source.as_mut(), &mut self.stages, control, &mut report);
+        let mut summary = run.summary;
+        summary.elapsed = run.start.elapsed();
+        summary.operators = self.stages.iter().map(|stage| stage.counters.clone()).collect();
+        let sunk = run.sinks.finish(summary.clone());
+        outcome.and(sunk).map(|()| summary)
+    }
+}
+
+/// A run under way.
+struct Run {
+    schema: Arc<Schema>,
+    sinks: SinkThread,
+    summary: Summary,
+    start: Instant,
+    sinks_gone: bool,
+}
+
+impl Run {
+    fn drive(
+        &mut self,
+        source: &mut dyn Source,
+        stages: &mut [Stage],
+        control: &Control,
+        report: &mut dyn FnMut(&Progress),
+    ) -> Result<()> {
+        let mut own = Vec::new();
+        let mut added = Added::default();
+        loop {
+            let left = control.duration.map(|duration| duration.saturating_sub(self.start.elapsed()));
+            let over = control.stopped() || left == Some(Duration::ZERO);
+            let wait = if over { Duration::ZERO } else { left.unwrap_or(Pipeline::WAIT).min(Pipeline::WAIT) };
+            let (filled, end) = self.turn(source, stages, wait, &mut own, &mut added)?;
+            self.account(source, stages);
+            report(&Progress {
+                events: self.summary.events,
+                kept: self.summary.kept,
+                lost: self.summary.lost,
+                elapsed: self.start.elapsed(),
+                left,
+            });
+            // After the deadline one more turn takes what lay in the buffers; a source that never runs dry ends there too.
+            if end || over || self.sinks_gone || (filled == 0 && control.stopped()) {
+                break;
+            }
+        }
+        for at in 0..stages.len() {
+            for mut batch in stages[at].finish(&self.schema)? {
+                self.pass(&mut stages[at + 1..], &mut batch)?;
+            }
+        }
+        self.account(source, stages);
+        Ok(())
+    }
+
+    /// One batch from the source through the operators. Returns the records filled, and whether the run ends.
+    fn turn(
+        &mut self,
+        source: &mut dyn Source,
+        stages: &mut [Stage],
+        wait: Duration,
+        own: &mut Vec<u8>,
+        added: &mut Added,
+    ) -> Result<(usize, bool)> {
+        let schema = self.schema.clone();
+        let stride = schema.stride();
+        let room = (Pipeline::BATCH_BYTES / stride).max(1) * stride;
+        if let Some((first, rest)) = stages.split_first_mut()
+            && let Some(head) = first.operator.head()
+        {
+            let fill = source.fill(head.buffer(stride, room)?, wait)?;
+            self.summary.events += fill.records as u64;
+            if fill.records == 0 {
+                return Ok((0, fill.end));
+            }
+            added.selection.reset(fill.records);
+            added.columns.clear();
+            let start = Instant::now();
+            let step = head.process_in_place(&schema, fill.records, added)?;
+            let time = start.elapsed();
+            let records = head.records(stride, fill.records);
+            let mut batch = Batch::with_selection(records, &schema, std::mem::take(&mut added.selection))?;
+            for (index, column) in added.columns.drain(..) {
+                batch.set_column(index, column)?;
+            }
+            let kept = batch.selection().count();
+            let over = match step {
+                Step::Held => false,
+                Step::Next | Step::Last => self.pass(rest, &mut batch)? || step == Step::Last,
+            };
+            drop(batch);
+            first.count(fill.records, kept, step, time);
+            return Ok((fill.records, fill.end || over));
+        }
+        own.resize(room, 0);
+        let fill = source.fill(own, wait)?;
+        self.summary.events += fill.records as u64;
+        let records = &own[..(fill.records * stride).min(room)];
+        let over = fill.records > 0 && self.pass(stages, &mut Batch::new(records, &schema))?;
+        Ok((fill.records, fill.end || over))
+    }
+
+    /// Takes a batch through the operators to the sinks; returns whether the run ends after it.
+    fn pass(&mut self, stages: &mut [Stage], batch: &mut Batch<'_>) -> Result<bool> {
+        let mut last = false;
+        for stage in stages {
+            match stage.process(&self.schema, batch)? {
+                Step::Next => {}
+                Step::Held => return Ok(last),
+                Step::Last => last = true,
+            }
+        }
+        let kept = batch.selection().count();
+        if kept == 0 {
+            return Ok(last);
+        }
+        match self.sinks.send(batch.compact()) {
+            Some(lost) => {
+                self.summary.lost.queue += lost;
+                self.summary.kept += kept as u64 - lost;
+            }
+            None => self.sinks_gone = true,
+        }
+        Ok(last)
+    }
+
+    fn account(&mut self, source: &dyn Source, stages: &[Stage]) {
+        self.summary.lost.kernel = source.lost();
+        self.summary.lost.filter = stages.iter().map(|stage| stage.counters.dropped).sum();
+    }
+}

@@ -1,0 +1,186 @@
+//! Whole runs over a source that needs no kernel.
+
+use skep_error::{Error, Kind, Result};
+use skep_event::{Batch, Field, FieldKind, Place, Schema, StackTable, Value};
+use skep_flow::{
+    Added, Control, Fill, Head, Operator, Pipeline, Sink, Source, Step, Summary,
+    operators::{Filter, Format, Limit, Sort},
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+struct Numbers {
+    schema: Schema,
+    next: u32,
+    end: u32,
+}
+
+fn numbers(end: u32) -> Box<dyn Source> {
+    let number = |name, offset| Field::new(name, FieldKind::Uint32, Place::Record { offset, size: 4 });
+    let schema = Schema::new("numbers", 8, vec![number("n", 0), number("mod7", 4)]).unwrap();
+    Box::new(Numbers { schema, next: 0, end })
+}
+
+impl Source for Numbers {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn fill(&mut self, buffer: &mut [u8], _: Duration) -> Result<Fill> {
+        let mut records = 0;
+        for slot in buffer.chunks_exact_mut(8) {
+            if self.next == self.end {
+                break;
+            }
+            slot[..4].copy_from_slice(&self.next.to_le_bytes());
+            slot[4..].copy_from_slice(&(self.next % 7).to_le_bytes());
+            self.next += 1;
+            records += 1;
+        }
+        Ok(Fill { records, end: self.next == self.end })
+    }
+
+    fn lost(&self) -> u64 {
+        3
+    }
+
+    fn live(&self) -> bool {
+        false
+    }
+}
+
+#[derive(Clone, Default)]
+struct Collect(Arc<Mutex<Vec<String>>>, Option<Kind>);
+
+impl Sink for Collect {
+    fn name(&self) -> &str {
+        "collect"
+    }
+
+    fn bind(&mut self, _: &Schema, _: &StackTable) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, schema: &Schema, batch: &Batch<'_>) -> Result<()> {
+        if let Some(kind) = self.1 {
+            return Err(Error::new(kind, "disk full"));
+        }
+        let shown: Vec<_> = schema.fields().iter().filter(|field| !field.hidden).collect();
+        for index in 0..batch.len() {
+            let row: Vec<String> = shown.iter().map(|field| batch.value(index, field).to_string()).collect();
+            self.0.lock().unwrap().push(row.join(" "));
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Schema, summary: &Summary) -> Result<()> {
+        self.0.lock().unwrap().push(format!("end {}", summary.kept));
+        Ok(())
+    }
+}
+
+/// A first stage with memory of its own that keeps even numbers.
+struct Even(Vec<u8>);
+
+impl Operator for Even {
+    fn name(&self) -> &str {
+        "even"
+    }
+
+    fn process(&mut self, _: &Schema, _: &mut Batch<'_>) -> Result<Step> {
+        panic!("the first stage works in place");
+    }
+
+    fn head(&mut self) -> Option<&mut dyn Head> {
+        Some(self)
+    }
+}
+
+impl Head for Even {
+    fn buffer(&mut self, stride: usize, _: usize) -> Result<&mut [u8]> {
+        self.0.resize(stride * 100, 0);
+        Ok(&mut self.0)
+    }
+
+    fn process_in_place(&mut self, _: &Schema, _: usize, added: &mut Added) -> Result<Step> {
+        let records = &self.0;
+        added.selection.retain(|index| records[index * 8].is_multiple_of(2));
+        Ok(Step::Next)
+    }
+
+    fn records(&self, stride: usize, records: usize) -> &[u8] {
+        &self.0[..stride * records]
+    }
+}
+
+#[test]
+fn records_pass_filters_a_sort_and_a_limit_and_are_counted() {
+    let rows = Collect::default();
+    let rule = Box::new(|value: &Value<'_>| value.as_u64().map(|n| format!("#{n}")));
+    let summary = Pipeline::new(numbers(100_000))
+        .operator(Box::new(Filter::new("mod7==3,n>=10").unwrap()))
+        .operator(Box::new(Sort::new("-n").unwrap()))
+        .operator(Box::new(Format::new("n", "text", true, rule)))
+        .operator(Box::new(Limit::new(3)))
+        .sink(Box::new(rows.clone()))
+        .run(&Control::default(), |_| {})
+        .unwrap();
+    assert_eq!(*rows.0.lock().unwrap(), ["3 #99998", "3 #99991", "3 #99984", "end 3"]);
+    let seen: Vec<_> = summary.operators.iter().map(|o| (o.name.as_str(), o.seen, o.kept)).collect();
+    assert_eq!(seen[0], ("where", 100_000, 14_285));
+    assert_eq!(seen[1], ("sort", 14_285, 14_285));
+    assert_eq!(summary.events, 100_000);
+    assert_eq!(summary.kept, 3);
+    assert_eq!(summary.lost.kernel, 3);
+    assert_eq!(summary.lost.filter, 100_000 - 3);
+}
+
+#[test]
+fn a_first_stage_is_filled_in_place() {
+    let rows = Collect::default();
+    let summary = Pipeline::new(numbers(1000))
+        .operator(Box::new(Even(Vec::new())))
+        .operator(Box::new(Filter::new("mod7!=0").unwrap()))
+        .sink(Box::new(rows.clone()))
+        .run(&Control::default(), |_| {})
+        .unwrap();
+    assert_eq!(summary.operators[0].seen, 1000);
+    assert_eq!(summary.operators[0].kept, 500);
+    assert_eq!(rows.0.lock().unwrap().len(), 1 + (0..1000).filter(|n| n % 2 == 0 && n % 7 != 0).count());
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_run_with_its_error() {
+    let sink = Collect(Arc::default(), Some(Kind::Io));
+    let error = Pipeline::new(numbers(u32::MAX)).sink(Box::new(sink)).run(&Control::default(), |_| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::Io);
+    assert!(error.to_string().contains("collect"));
+}
+
+#[test]
+fn a_run_can_be_stopped() {
+    let control = Control::default();
+    let stop = control.clone();
+    let summary = Pipeline::new(numbers(u32::MAX))
+        .run(&control, |progress| {
+            if progress.events > 100_000 {
+                stop.stop();
+            }
+        })
+        .unwrap();
+    assert!(summary.events < u64::from(u32::MAX));
+}
+
+#[test]
+fn expressions_that_cannot_be_meant_are_refused() {
+    for bad in ["", "n", "==3", "n==1,,"] {
+        assert_eq!(Filter::new(bad).unwrap_err().kind(), Kind::Usage, "{bad}");
+    }
+    for bad in ["n==x", "n==-1", "m==1", "n~("] {
+        let run = Pipeline::new(numbers(1)).operator(Box::new(Filter::new(bad).unwrap()));
+        assert!(run.run(&Control::default(), |_| {}).is_err(), "{bad}");
+    }
+    assert!(Sort::new("a,,b").is_err());
+}

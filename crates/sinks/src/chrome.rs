@@ -1,0 +1,97 @@
+use crate::{Options, Output, jsonl::json};
+use serde_json::json as object;
+use skep_error::{Error, Kind, Result};
+use skep_event::{Batch, Field, Frame, Schema, StackTable};
+use skep_flow::{Sink, Summary};
+
+/// Trace events as JSON, for Perfetto and `chrome://tracing`: a system call or a wait is a bar on its thread, a sample an instant.
+///
+/// The array is written as it grows; both viewers read one that lacks its end.
+pub(crate) struct Chrome {
+    output: Output,
+    stacks: StackTable,
+    fields: Option<Fields>,
+    any: bool,
+}
+
+struct Fields {
+    time: Field,
+    kind: Field,
+    pid: Field,
+    tid: Field,
+    wait: Field,
+    duration: Field,
+    label: Option<Field>,
+    user: Field,
+}
+
+/// Names of columns that say better what a bar is than its type.
+const LABELS: [&str; 3] = ["syscall", "lock", "comm"];
+
+impl Chrome {
+    pub(crate) fn new(output: Output, _: &Options) -> Self {
+        Self { output, stacks: StackTable::new(), fields: None, any: false }
+    }
+}
+
+impl Sink for Chrome {
+    fn name(&self) -> &str {
+        "trace"
+    }
+
+    fn bind(&mut self, schema: &Schema, stacks: &StackTable) -> Result<()> {
+        let field = |name: &str| schema.require(name).map(|index| schema.fields()[index].clone());
+        self.fields = Some(Fields {
+            time: field("timestamp_ns")?,
+            kind: field("event_type")?,
+            pid: field("pid")?,
+            tid: field("tid")?,
+            wait: field("wait_ns")?,
+            duration: field("duration_ns")?,
+            label: LABELS.iter().find_map(|name| field(name).ok()),
+            user: field("user_stack_id")?,
+        });
+        self.stacks = stacks.clone();
+        self.output.write(b"[")
+    }
+
+    fn write(&mut self, schema: &Schema, batch: &Batch<'_>) -> Result<()> {
+        let Some(fields) = &self.fields else { return Ok(()) };
+        for index in batch.selection().iter() {
+            let number = |field| batch.value(index, field).as_u64().unwrap_or(0);
+            let took = number(&fields.wait).max(number(&fields.duration));
+            let id = batch.value(index, &fields.user).as_i64().unwrap_or(-1);
+            let top = self.stacks.get(id).and_then(|frames| frames.first().map(Frame::label));
+            let label = fields.label.as_ref().map(|field| batch.value(index, field).to_string());
+            let sample = number(&fields.kind) == 0;
+            let name = if sample { top.or(label) } else { label }.unwrap_or_default();
+            let args: serde_json::Map<_, _> = schema
+                .fields()
+                .iter()
+                .filter(|field| !field.hidden)
+                .map(|field| (field.name.clone(), json(&batch.value(index, field))))
+                .collect();
+            let micros = |ns: u64| ns as f64 / 1e3;
+            let start = number(&fields.time).saturating_sub(took);
+            let mut event = object!({ "name": name, "cat": "skep", "pid": number(&fields.pid), "tid": number(&fields.tid),
+                "ts": micros(start), "args": args });
+            if sample {
+                event["ph"] = "i".into();
+                event["s"] = "t".into();
+            } else {
+                event["ph"] = "X".into();
+                event["dur"] = micros(took).into();
+            }
+            let mut line = if self.any { b",\n".to_vec() } else { b"\n".to_vec() };
+            line.extend(serde_json::to_vec(&event).map_err(|error| Error::wrap(Kind::Internal, error))?);
+            self.any = true;
+            self.output.write(&line)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Schema, _: &Summary) -> Result<()> {
+        self.output.write(b"\n]\n")?;
+        self.output.flush()
+    }
+}

@@ -1,0 +1,262 @@
+use crate::{Measure, Options, Output, StackProfile};
+use flate2::{Compression, write::GzEncoder};
+use prost::Message;
+use skep_error::{Result, ResultExt as _};
+use skep_event::{Batch, Frame, Schema, StackTable};
+use skep_flow::{Sink, Summary};
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// `perftools.profiles`, gzipped: what `go tool pprof` and its web view read.
+pub(crate) struct Pprof {
+    output: Output,
+    profile: StackProfile,
+    options: Options,
+    started_ns: i64,
+}
+
+/// The messages of `profile.proto`, field numbers as published by pprof.
+mod proto {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Profile {
+        #[prost(message, repeated, tag = "1")]
+        pub(super) sample_type: Vec<ValueType>,
+        #[prost(message, repeated, tag = "2")]
+        pub(super) sample: Vec<Sample>,
+        #[prost(message, repeated, tag = "3")]
+        pub(super) mapping: Vec<Mapping>,
+        #[prost(message, repeated, tag = "4")]
+        pub(super) location: Vec<Location>,
+        #[prost(message, repeated, tag = "5")]
+        pub(super) function: Vec<Function>,
+        #[prost(string, repeated, tag = "6")]
+        pub(super) string_table: Vec<String>,
+        #[prost(int64, tag = "9")]
+        pub(super) time_nanos: i64,
+        #[prost(int64, tag = "10")]
+        pub(super) duration_nanos: i64,
+        #[prost(message, optional, tag = "11")]
+        pub(super) period_type: Option<ValueType>,
+        #[prost(int64, tag = "12")]
+        pub(super) period: i64,
+        #[prost(int64, tag = "14")]
+        pub(super) default_sample_type: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct ValueType {
+        #[prost(int64, tag = "1")]
+        pub(super) r#type: i64,
+        #[prost(int64, tag = "2")]
+        pub(super) unit: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Sample {
+        #[prost(uint64, repeated, tag = "1")]
+        pub(super) location_id: Vec<u64>,
+        #[prost(int64, repeated, tag = "2")]
+        pub(super) value: Vec<i64>,
+        #[prost(message, repeated, tag = "3")]
+        pub(super) label: Vec<Label>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Label {
+        #[prost(int64, tag = "1")]
+        pub(super) key: i64,
+        #[prost(int64, tag = "2")]
+        pub(super) str: i64,
+        #[prost(int64, tag = "3")]
+        pub(super) num: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Mapping {
+        #[prost(uint64, tag = "1")]
+        pub(super) id: u64,
+        #[prost(int64, tag = "5")]
+        pub(super) filename: i64,
+        #[prost(int64, tag = "6")]
+        pub(super) build_id: i64,
+        #[prost(bool, tag = "7")]
+        pub(super) has_functions: bool,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Location {
+        #[prost(uint64, tag = "1")]
+        pub(super) id: u64,
+        #[prost(uint64, tag = "2")]
+        pub(super) mapping_id: u64,
+        #[prost(uint64, tag = "3")]
+        pub(super) address: u64,
+        #[prost(message, repeated, tag = "4")]
+        pub(super) line: Vec<Line>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Line {
+        #[prost(uint64, tag = "1")]
+        pub(super) function_id: u64,
+        #[prost(int64, tag = "2")]
+        pub(super) line: i64,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Function {
+        #[prost(uint64, tag = "1")]
+        pub(super) id: u64,
+        #[prost(int64, tag = "2")]
+        pub(super) name: i64,
+        #[prost(int64, tag = "3")]
+        pub(super) system_name: i64,
+        #[prost(int64, tag = "4")]
+        pub(super) filename: i64,
+    }
+}
+
+/// The tables of a profile under construction; ids are 1 and up, string 0 is empty.
+struct Builder {
+    profile: proto::Profile,
+    strings: HashMap<String, i64>,
+    mappings: HashMap<(String, String), u64>,
+    functions: HashMap<(String, String), u64>,
+    locations: HashMap<Frame, u64>,
+}
+
+impl Builder {
+    fn new() -> Self {
+        let profile = proto::Profile { string_table: vec![String::new()], ..proto::Profile::default() };
+        Self {
+            profile,
+            strings: HashMap::from([(String::new(), 0)]),
+            mappings: HashMap::new(),
+            functions: HashMap::new(),
+            locations: HashMap::new(),
+        }
+    }
+
+    fn string(&mut self, text: &str) -> i64 {
+        if let Some(&index) = self.strings.get(text) {
+            return index;
+        }
+        let index = self.profile.string_table.len() as i64;
+        self.profile.string_table.push(text.to_owned());
+        self.strings.insert(text.to_owned(), index);
+        index
+    }
+
+    fn value_type(&mut self, name: &str, unit: &str) -> proto::ValueType {
+        proto::ValueType { r#type: self.string(name), unit: self.string(unit) }
+    }
+
+    fn mapping(&mut self, frame: &Frame) -> u64 {
+        if frame.module.is_empty() {
+            return 0;
+        }
+        let key = (frame.module.clone(), frame.build_id.clone());
+        if let Some(&id) = self.mappings.get(&key) {
+            return id;
+        }
+        let id = self.mappings.len() as u64 + 1;
+        let (filename, build_id) = (self.string(&frame.module), self.string(&frame.build_id));
+        self.profile.mapping.push(proto::Mapping { id, filename, build_id, has_functions: true });
+        self.mappings.insert(key, id);
+        id
+    }
+
+    fn function(&mut self, frame: &Frame) -> u64 {
+        let key = (frame.label(), frame.file.clone());
+        if let Some(&id) = self.functions.get(&key) {
+            return id;
+        }
+        let id = self.functions.len() as u64 + 1;
+        let (name, filename) = (self.string(&key.0), self.string(&key.1));
+        self.profile.function.push(proto::Function { id, name, system_name: name, filename });
+        self.functions.insert(key, id);
+        id
+    }
+
+    fn location(&mut self, frame: &Frame) -> u64 {
+        if let Some(&id) = self.locations.get(frame) {
+            return id;
+        }
+        let id = self.locations.len() as u64 + 1;
+        let mapping_id = self.mapping(frame);
+        let line = proto::Line { function_id: self.function(frame), line: frame.line.into() };
+        self.profile.location.push(proto::Location { id, mapping_id, address: frame.address, line: vec![line] });
+        self.locations.insert(frame.clone(), id);
+        id
+    }
+}
+
+impl Pprof {
+    pub(crate) fn new(output: Output, options: &Options) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
+        Self { output, profile: StackProfile::new(options), options: options.clone(), started_ns: now }
+    }
+
+    fn build(&self, elapsed_ns: i64) -> proto::Profile {
+        let mut builder = Builder::new();
+        let period = self.options.sample_period_ns as i64;
+        let (name, as_time) = match self.options.measure {
+            Measure::Samples => ("cpu", period > 0),
+            Measure::Wait => ("delay", true),
+            Measure::Duration => ("duration", true),
+        };
+        let events = if self.options.measure == Measure::Samples { "samples" } else { "events" };
+        let mut types = vec![builder.value_type(events, "count")];
+        if as_time {
+            types.push(builder.value_type(name, "nanoseconds"));
+        }
+        builder.profile.default_sample_type = types.last().map_or(0, |last| last.r#type);
+        builder.profile.period_type = types.last().cloned();
+        builder.profile.sample_type = types;
+        builder.profile.period = period;
+        builder.profile.time_nanos = self.started_ns;
+        builder.profile.duration_nanos = elapsed_ns;
+        let (thread, pid) = (builder.string("thread"), builder.string("pid"));
+        for row in self.profile.rows() {
+            let mut value = vec![row.count as i64];
+            match self.options.measure {
+                Measure::Samples if as_time => value.push(row.count as i64 * period),
+                Measure::Samples => {}
+                Measure::Wait | Measure::Duration => value.push(row.value as i64),
+            }
+            let location_id = row.frames.iter().rev().map(|frame| builder.location(frame)).collect();
+            let label = vec![
+                proto::Label { key: thread, str: builder.string(&row.comm), num: 0 },
+                proto::Label { key: pid, str: 0, num: row.pid as i64 },
+            ];
+            builder.profile.sample.push(proto::Sample { location_id, value, label });
+        }
+        builder.profile
+    }
+}
+
+impl Sink for Pprof {
+    fn name(&self) -> &str {
+        "pprof"
+    }
+
+    fn bind(&mut self, schema: &Schema, stacks: &StackTable) -> Result<()> {
+        self.profile.bind(schema, stacks)
+    }
+
+    fn write(&mut self, _: &Schema, batch: &Batch<'_>) -> Result<()> {
+        self.profile.add(batch);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Schema, summary: &Summary) -> Result<()> {
+        let bytes = self.build(summary.elapsed.as_nanos() as i64).encode_to_vec();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(&bytes).context(|| "compressing the profile")?;
+        self.output.write(&gzip.finish().context(|| "compressing the profile")?)?;
+        self.output.flush()
+    }
+}

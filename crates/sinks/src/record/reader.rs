@@ -1,0 +1,291 @@
+use super::block::{self, Block, Kind, Next};
+use serde_json::Value;
+use skep_error::{Error, Kind as ErrorKind, Result, ResultExt as _};
+use skep_event::{Field, FieldKind, Frame, Lost, Place, Schema, StackTable};
+use skep_flow::{Fill, Source};
+use std::{
+    fs::File,
+    io::{BufReader, Read as _, Seek as _, SeekFrom},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What a file says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Whether the file was finished; one that was cut off is read up to there.
+    pub complete: bool,
+    /// Records in a complete file.
+    pub records: Option<u64>,
+    /// What the recording lost.
+    pub lost: Lost,
+}
+
+/// A record file as a source: no kernel, no privilege, the same records in the same order every time.
+pub struct RecordSource {
+    path: PathBuf,
+    file: BufReader<File>,
+    schema: Schema,
+    stacks: StackTable,
+    info: FileInfo,
+    index: Vec<Entry>,
+    current: Vec<u8>,
+    at: usize,
+    offset: u64,
+    broken: Option<String>,
+    ended: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    kind: u8,
+    offset: u64,
+    last_time: u64,
+}
+
+/// Bytes of an end block: its head, and the offset packed by LZ4 as nine bytes of literals.
+const END_SIZE: i64 = block::HEAD as i64 + 9;
+
+impl RecordSource {
+    /// Opens a file and reads its schema and, if it is complete, its index.
+    ///
+    /// # Errors
+    /// `NotFound`, `Permission` or `Io` if it cannot be read; `BadInput` if it is no record file or is cut off before its
+    /// schema ends.
+    pub fn open(path: &Path) -> Result<Self> {
+        let doing = || format!("reading {}", path.display());
+        let file = File::open(path).context(|| format!("opening {}", path.display()))?;
+        let mut file = BufReader::with_capacity(256 * 1024, file);
+        let mut magic = Vec::new();
+        file.by_ref().take(block::MAGIC.len() as u64).read_to_end(&mut magic).context(doing)?;
+        if magic != block::MAGIC {
+            let what = match magic.get(..7) {
+                Some(start) if start == &block::MAGIC[..7] => "it is a record file of another version",
+                _ => "it is no record file",
+            };
+            let help = "record files are made by: skep record -o FILE.skep";
+            return Err(Error::new(ErrorKind::BadInput, what).context(doing()).help(help));
+        }
+        let (schema, size) = match block::decode(&mut file).context(doing)? {
+            Next::Block(block) if block.kind == Kind::Schema => (read_schema(&block.plain).context(doing)?, block.size),
+            Next::Broken(why) => return Err(Error::new(ErrorKind::BadInput, why).context(doing())),
+            _ => return Err(Error::new(ErrorKind::BadInput, "it does not start with a schema").context(doing())),
+        };
+        let offset = block::MAGIC.len() as u64 + size;
+        let mut source = Self {
+            path: path.to_owned(),
+            file,
+            schema,
+            stacks: StackTable::new(),
+            info: FileInfo::default(),
+            index: Vec::new(),
+            current: Vec::new(),
+            at: 0,
+            offset,
+            broken: None,
+            ended: false,
+        };
+        source.read_index().context(doing)?;
+        source.file.seek(SeekFrom::Start(offset)).context(doing)?;
+        Ok(source)
+    }
+
+    /// What the file says of itself.
+    pub fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    /// Why and where reading stopped before the file's end; `None` for a file that was read to its end, or is being read.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Leaves out the batches that end before `time_ns`; stacks are still read. Without an index nothing is left out.
+    ///
+    /// # Errors
+    /// `Io` if the file cannot be read.
+    pub fn start_at(&mut self, time_ns: u64) -> Result<()> {
+        let batch = |entry: &&Entry| entry.kind == Kind::Batch as u8 && entry.last_time >= time_ns;
+        let Some(start) = self.index.iter().find(batch).map(|entry| entry.offset) else { return Ok(()) };
+        let earlier_stacks: Vec<u64> = self
+            .index
+            .iter()
+            .filter(|entry| entry.kind == Kind::Stacks as u8 && entry.offset < start)
+            .map(|entry| entry.offset)
+            .collect();
+        let doing = |path: &Path| format!("reading {}", path.display());
+        for offset in earlier_stacks {
+            self.file.seek(SeekFrom::Start(offset)).context(|| doing(&self.path))?;
+            if let Next::Block(block) = block::decode(&mut self.file).context(|| doing(&self.path))? {
+                self.take(block);
+            }
+        }
+        self.file.seek(SeekFrom::Start(start)).context(|| doing(&self.path))?;
+        self.offset = start;
+        Ok(())
+    }
+
+    fn read_index(&mut self) -> std::io::Result<()> {
+        let length = self.file.seek(SeekFrom::End(0))?;
+        if length < END_SIZE as u64 {
+            return Ok(());
+        }
+        self.file.seek(SeekFrom::End(-END_SIZE))?;
+        let Next::Block(Block { kind: Kind::End, plain, .. }) = block::decode(&mut self.file)? else { return Ok(()) };
+        let Ok(at) = <[u8; 8]>::try_from(plain.as_slice()).map(u64::from_le_bytes) else { return Ok(()) };
+        if at >= length {
+            return Ok(());
+        }
+        self.file.seek(SeekFrom::Start(at))?;
+        let Next::Block(Block { kind: Kind::Index, plain, .. }) = block::decode(&mut self.file)? else { return Ok(()) };
+        let Ok(index) = serde_json::from_slice::<Value>(&plain) else { return Ok(()) };
+        let number = |value: &Value| value.as_u64().unwrap_or(0);
+        let entries = index["blocks"].as_array().map(Vec::as_slice).unwrap_or_default();
+        self.index = entries
+            .iter()
+            .map(|entry| Entry {
+                kind: number(&entry[0]) as u8,
+                offset: number(&entry[1]),
+                last_time: number(&entry[4]),
+            })
+            .filter(|entry| entry.offset < length)
+            .collect();
+        self.info.complete = true;
+        self.info.records = index["counters"]["kept"].as_u64();
+        self.info.lost = read_lost(&index["counters"]);
+        Ok(())
+    }
+
+    /// Takes the next block; false at the end of what can be read.
+    fn advance(&mut self) -> Result<bool> {
+        let next = block::decode(&mut self.file).context(|| format!("reading {}", self.path.display()))?;
+        match next {
+            Next::Block(block) => {
+                self.offset += block.size;
+                self.take(block);
+                Ok(!self.ended)
+            }
+            Next::End => {
+                self.broken =
+                    Some(format!("{} was not finished: it ends at byte {}", self.path.display(), self.offset));
+                Ok(false)
+            }
+            Next::Broken(why) => {
+                self.broken = Some(format!("{} is good up to byte {}: {why}", self.path.display(), self.offset));
+                Ok(false)
+            }
+        }
+    }
+
+    fn take(&mut self, block: Block) {
+        match block.kind {
+            Kind::Batch if block.plain.len() == block.items as usize * self.schema.stride() => {
+                self.current = block.plain;
+                self.at = 0;
+            }
+            Kind::Batch => {
+                self.broken = Some(format!("{}: a batch of another length than it says", self.path.display()));
+                self.ended = true;
+            }
+            Kind::Stacks => read_stacks(&block.plain, &self.stacks),
+            Kind::Counters => {
+                if let Ok(counters) = serde_json::from_slice(&block.plain) {
+                    self.info.lost = read_lost(&counters);
+                }
+            }
+            Kind::End => self.ended = true,
+            Kind::Schema | Kind::Index => {}
+        }
+    }
+}
+
+fn read_lost(counters: &Value) -> Lost {
+    let number = |name: &str| counters[name].as_u64().unwrap_or(0);
+    Lost { kernel: number("lost_kernel"), filter: number("lost_filter"), queue: number("lost_queue") }
+}
+
+fn read_schema(plain: &[u8]) -> Result<Schema> {
+    let bad = |what: &str| Error::new(ErrorKind::BadInput, format!("its schema has {what}"));
+    let json: Value = serde_json::from_slice(plain).map_err(|error| Error::wrap(ErrorKind::BadInput, error))?;
+    let mut fields = Vec::new();
+    for field in json["fields"].as_array().ok_or_else(|| bad("no fields"))? {
+        let number = |name: &str| field[name].as_u64().and_then(|number| usize::try_from(number).ok());
+        let kind = number("kind").and_then(|raw| u8::try_from(raw).ok()).and_then(FieldKind::from_raw);
+        let (Some(name), Some(kind), Some(offset), Some(size)) =
+            (field["name"].as_str(), kind, number("offset"), number("size"))
+        else {
+            return Err(bad("a field that cannot be read"));
+        };
+        let mut made = Field::new(name, kind, Place::Record { offset, size });
+        made.hidden = field["hidden"].as_bool().unwrap_or(false);
+        made.tags =
+            field["tags"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let annotations = field["annotations"].as_object().into_iter().flatten();
+        made.annotations =
+            annotations.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        fields.push(made);
+    }
+    let stride = json["stride"].as_u64().and_then(|stride| usize::try_from(stride).ok()).unwrap_or(0);
+    if stride > block::MAX_PLAIN {
+        return Err(bad("records larger than a block"));
+    }
+    Schema::new(json["name"].as_str().unwrap_or("events"), stride, fields)
+}
+
+fn read_stacks(plain: &[u8], stacks: &StackTable) {
+    let Ok(Value::Array(list)) = serde_json::from_slice::<Value>(plain) else { return };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let frame = |frame: &Value| Frame {
+        address: frame[0].as_u64().unwrap_or(0),
+        name: text(&frame[1]),
+        module: text(&frame[2]),
+        build_id: text(&frame[3]),
+        file_offset: frame[4].as_u64().unwrap_or(0),
+        file: text(&frame[5]),
+        line: frame[6].as_u64().and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
+        kernel: frame[7].as_bool().unwrap_or(false),
+    };
+    for stack in list {
+        if let (Some(id), Some(frames)) = (stack[0].as_i64(), stack[1].as_array()) {
+            stacks.insert(id, frames.iter().map(frame).collect());
+        }
+    }
+}
+
+impl Source for RecordSource {
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn fill(&mut self, buffer: &mut [u8], _: Duration) -> Result<Fill> {
+        while self.at == self.current.len() {
+            if self.ended || self.broken.is_some() || !self.advance()? {
+                if let Some(why) = &self.broken
+                    && !self.ended
+                {
+                    tracing::warn!("{why}");
+                }
+                self.ended = true;
+                return Ok(Fill { records: 0, end: true });
+            }
+        }
+        let stride = self.schema.stride();
+        let room = buffer.len() / stride * stride;
+        let count = room.min(self.current.len() - self.at);
+        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
+        self.at += count;
+        Ok(Fill { records: count / stride, end: false })
+    }
+
+    fn lost(&self) -> u64 {
+        self.info.lost.kernel
+    }
+
+    fn live(&self) -> bool {
+        false
+    }
+
+    fn stacks(&self) -> StackTable {
+        self.stacks.clone()
+    }
+}

@@ -1,0 +1,202 @@
+//! Every sink over the same five events, against the files of `tests/golden`. `BLESS=1` writes them anew.
+
+use skep_abi::event_context::EventContext;
+use skep_event::{
+    Batch, Frame, StackTable,
+    context::{self, tail},
+};
+use skep_flow::{Fill, Pipeline, Source, operators::Format as FormatOperator};
+use skep_sinks::{Format, Measure, Options, Output};
+use std::{io::Read as _, path::Path, time::Duration};
+
+/// Events that need no kernel.
+struct Given {
+    schema: skep_event::Schema,
+    stacks: StackTable,
+    records: Vec<u8>,
+}
+
+impl Source for Given {
+    fn schema(&self) -> &skep_event::Schema {
+        &self.schema
+    }
+
+    fn fill(&mut self, buffer: &mut [u8], _: Duration) -> skep_error::Result<Fill> {
+        let records = std::mem::take(&mut self.records);
+        buffer[..records.len()].copy_from_slice(&records);
+        Ok(Fill { records: records.len() / context::STRIDE, end: true })
+    }
+
+    fn live(&self) -> bool {
+        false
+    }
+
+    fn lost(&self) -> u64 {
+        2
+    }
+
+    fn stacks(&self) -> StackTable {
+        self.stacks.clone()
+    }
+}
+
+fn record(event: EventContext, comm: &str, count: u64) -> Vec<u8> {
+    let mut record = vec![0; context::STRIDE];
+    let mut head = [0; 88];
+    event.write_to(&mut head);
+    record[..88].copy_from_slice(&head);
+    record[tail::COMM..tail::COMM + comm.len()].copy_from_slice(comm.as_bytes());
+    record[tail::COUNT..tail::COUNT + 8].copy_from_slice(&count.to_le_bytes());
+    record
+}
+
+fn given() -> Box<Given> {
+    let frame = |name: &str, kernel| Frame {
+        address: 0x1000,
+        name: name.into(),
+        module: if kernel { "[kernel]".into() } else { "/usr/bin/app".into() },
+        build_id: "abcd".into(),
+        kernel,
+        ..Frame::default()
+    };
+    let stacks = StackTable::new();
+    stacks.insert(1, vec![frame("hot;loop", false), frame("main", false)]);
+    stacks.insert(2, vec![frame("cold", false), frame("main", false)]);
+    stacks.insert(3, vec![frame("vfs_read", true), frame("ksys_read", true)]);
+    let unresolved = Frame { address: 0x77, module: "/usr/lib/x.so".into(), file_offset: 0x42, ..Frame::default() };
+    stacks.insert(4, vec![unresolved]);
+    let base = EventContext { pid: 10, tid: 11, user_stack_id: 1, kernel_stack_id: -1, ..EventContext::default() };
+    let sample = |n: u64, user: i64, kernel: i64| EventContext {
+        timestamp_ns: n * 1_000_000,
+        user_stack_id: user,
+        kernel_stack_id: kernel,
+        duration_ns: n * 700,
+        syscall_id: 3,
+        event_type: 2,
+        return_value: -(n as i64),
+        ..base
+    };
+    let records = [
+        record(sample(1, 1, -1), "app", 1),
+        record(sample(2, 1, -14), "app", 5),
+        record(sample(3, 2, 3), "app", 2),
+        record(sample(4, 4, -1), "wor\x1bker", 1),
+        record(sample(500, -1, -1), "idle", 1),
+    ];
+    Box::new(Given { schema: context::schema(), stacks, records: records.concat() })
+}
+
+fn run(format: Format, options: &Options) -> Vec<u8> {
+    let (output, bytes) = Output::memory();
+    let mut source = given();
+    for field in ["cgroup_id", "lock_flags", "lock_kind", "lock_addr", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"] {
+        let index = source.schema.find(field).unwrap();
+        source.schema.field_mut(index).unwrap().hidden = true;
+    }
+    let rule = Box::new(|value: &skep_event::Value<'_>| value.as_u64().map(|n| format!("call{n}")));
+    Pipeline::new(source)
+        .operator(Box::new(FormatOperator::new("syscall_id", "syscall", true, rule)))
+        .sink(format.sink(output, options))
+        .run(&Default::default(), |_| {})
+        .unwrap();
+    std::mem::take(&mut bytes.lock().unwrap())
+}
+
+fn golden(name: &str, bytes: &[u8]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let wanted = std::fs::read(&path).unwrap_or_default();
+    assert_eq!(String::from_utf8_lossy(bytes), String::from_utf8_lossy(&wanted), "{name}; BLESS=1 writes it anew");
+}
+
+fn options() -> Options {
+    Options { title: "test".into(), sample_period_ns: 10_101_010, ..Options::default() }
+}
+
+#[test]
+fn text_sinks_write_what_the_goldens_say() {
+    golden("samples.folded", &run(Format::Folded, &options()));
+    golden("samples.top", &run(Format::Top, &options()));
+    golden("events.table", &run(Format::Table, &options()));
+    golden("events.jsonl", &run(Format::Jsonl, &options()));
+    golden("events.trace.json", &run(Format::Chrome, &options()));
+    let by_comm = Options { histogram_key: Some("comm".into()), measure: Measure::Duration, ..options() };
+    golden("durations.hist", &run(Format::Histogram, &by_comm));
+    let leaf = Options { leaf: Some("syscall".into()), measure: Measure::Duration, ..options() };
+    golden("durations.folded", &run(Format::Folded, &leaf));
+    golden("samples.svg", &run(Format::FlameGraph, &options()));
+}
+
+#[test]
+fn json_sinks_write_json() {
+    let trace: serde_json::Value = serde_json::from_slice(&run(Format::Chrome, &options())).unwrap();
+    assert_eq!(trace.as_array().unwrap().len(), 5);
+    assert_eq!(trace[0]["dur"], 0.7);
+    assert_eq!(trace[0]["name"], "call3");
+    let scope: serde_json::Value = serde_json::from_slice(&run(Format::Speedscope, &options())).unwrap();
+    assert_eq!(scope["profiles"][0]["type"], "sampled");
+    assert_eq!(scope["profiles"][0]["endValue"], 8);
+    let first = scope["profiles"][0]["samples"][0].as_array().unwrap();
+    let names: Vec<&str> = first
+        .iter()
+        .map(|at| scope["shared"]["frames"][at.as_u64().unwrap() as usize]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["main", "hot;loop"], "outermost first");
+    for line in run(Format::Jsonl, &options()).split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let row: serde_json::Value = serde_json::from_slice(line).unwrap();
+        assert_eq!(row["syscall"], "call3");
+    }
+}
+
+#[test]
+fn a_profile_for_pprof_is_gzipped_and_names_its_functions() {
+    let bytes = run(Format::Pprof, &options());
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
+    for name in ["hot;loop", "vfs_read", "nanoseconds", "/usr/bin/app", "x.so+0x42", "abcd"] {
+        assert!(plain.windows(name.len()).any(|window| window == name.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn a_flame_graph_shows_frames_and_losses() {
+    let svg = String::from_utf8(run(Format::FlameGraph, &options())).unwrap();
+    assert!(svg.contains("hot_loop") && svg.contains("vfs_read (2 samples") && svg.contains("lost: 2 in the kernel"));
+}
+
+#[test]
+fn a_difference_shows_both_profiles_and_refuses_what_is_none() {
+    let svg = skep_sinks::diff::svg("main;a 10\nmain;b 10\n", "main;a 30\nmain;c 10\n", "diff").unwrap();
+    let svg = String::from_utf8(svg).unwrap();
+    assert!(svg.contains("<title>c") && svg.contains("%"));
+    let error = skep_sinks::diff::svg("main;a 10\n", "<svg>", "diff").unwrap_err();
+    assert!(error.to_string().contains("second profile"));
+}
+
+#[test]
+fn formats_are_chosen_by_name_and_ending() {
+    assert_eq!(Format::from_path(Path::new("x.trace.json")).unwrap(), Format::Chrome);
+    assert_eq!(Format::from_path(Path::new("a/x.json")).unwrap(), Format::Jsonl);
+    assert_eq!(Format::from_path(Path::new("x.pb.gz")).unwrap(), Format::Pprof);
+    assert!(Format::from_path(Path::new("svg")).is_err());
+    assert_eq!(Format::from_name("foldde").unwrap_err().help_text(), Some("did you mean \"folded\"?"));
+    assert!(Output::create(Path::new("/nonexistent/x.svg")).is_err());
+    for format in Format::ALL {
+        assert_eq!(Format::from_name(format.name()).unwrap(), *format);
+    }
+}
+
+#[test]
+fn an_empty_run_makes_valid_outputs() {
+    for format in Format::ALL {
+        let (output, bytes) = Output::memory();
+        let mut source = given();
+        source.records.clear();
+        let options = options();
+        Pipeline::new(source).sink(format.sink(output, &options)).run(&Default::default(), |_| {}).unwrap();
+        assert!(format.is_of_stacks() || *format == Format::Jsonl || !bytes.lock().unwrap().is_empty());
+    }
+    let _ = Batch::new(Vec::new(), &context::schema());
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/*
+ * What the collectors share: what they are told, whom they look at, stacks, and the two ways out of the kernel.
+ *
+ *   event ──▶ wanted()? ──▶ stacks ──▶ counts[active], where only sums are wanted
+ *                                  └─▶ events (ring buffer), where events are, and where counts is full
+ *
+ * Nothing fills up: stacks are an LRU map keyed by their hash; a full counts map falls back to the ring buffer; what the ring
+ * buffer refuses is counted by the loader, what else is lost in `losses`.
+ */
+#ifndef SKEP_COLLECT_H
+#define SKEP_COLLECT_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "skep_event.h"
+
+#define SKEP_MAX_FRAMES 127
+#define SKEP_COMM 16
+/* Bytes of unread records at which the reader is woken; it looks by itself ten times a second. */
+#define SKEP_WAKE (128 * 1024)
+
+enum skep_config_flags {
+	SKEP_AGGREGATE = 1,
+	SKEP_USER_STACKS = 2,
+	SKEP_KERNEL_STACKS = 4,
+	SKEP_ARGS = 8,
+	SKEP_STOPPED = 16,
+	SKEP_BY_COMM = 32,
+	SKEP_BY_SYSCALL = 64,
+};
+
+/* What user space writes once before the collectors are attached; `active` and SKEP_STOPPED later too. */
+struct skep_config {
+	__u32 flags;
+	__u32 pid;          /* 0: any */
+	__u32 self;         /* never looked at */
+	__u32 active;       /* which of the two count maps is written to */
+	__u64 cgroup_id;    /* 0: any */
+	__u32 cgroup_level;
+	__u32 futex;        /* numbers of system calls on this architecture */
+	__u32 futex_waitv;
+	__u32 futex_wait;
+	__u64 min_ns;       /* shorter waits and calls are left out */
+	char comm[SKEP_COMM];
+	__u64 syscalls[8];  /* with SKEP_BY_SYSCALL: a bit for each number that is wanted */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct skep_config);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 * 1024 * 1024);
+} events SEC(".maps");
+
+struct skep_stack {
+	__u32 frames;
+	__u32 pid;
+	__u64 ips[SKEP_MAX_FRAMES];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __s64);
+	__type(value, struct skep_stack);
+} stacks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct skep_stack);
+} scratch SEC(".maps");
+
+enum skep_loss {
+	SKEP_LOST_STACK = 0,   /* the stack could not be stored */
+	SKEP_LOST_START = 1,   /* no room to remember when a wait or call began */
+	SKEP_LOSSES = 2,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, SKEP_LOSSES);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+struct skep_count_key {
+	__u32 pid;
+	__u32 tid;
+	__s64 user_stack_id;
+	__s64 kernel_stack_id;
+	__u64 lock_addr;
+	__u32 event_type;
+	__u32 syscall_id;
+	__u32 lock_kind;
+	__u32 lock_flags;
+	__u64 cgroup_id;
+	char comm[SKEP_COMM];
+};
+
+struct skep_count {
+	__u64 count;
+	__u64 wait_ns;
+	__u64 duration_ns;
+	__u64 last_ns;
+};
+
+struct skep_counts {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct skep_count_key);
+	__type(value, struct skep_count);
+};
+
+struct skep_counts counts0 SEC(".maps");
+struct skep_counts counts1 SEC(".maps");
+
+static __always_inline struct skep_config *skep_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+static __always_inline void skep_lost(__u32 what)
+{
+	__u64 *count = bpf_map_lookup_elem(&losses, &what);
+
+	if (count)
+		(*count)++;
+}
+
+/* Whether the current task is one that was asked for. */
+static __always_inline int skep_wanted(const struct skep_config *c)
+{
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+
+	if (c->flags & SKEP_STOPPED)
+		return 0;
+	if (pid == 0 || pid == c->self)
+		return 0;
+	if (c->pid && pid != c->pid)
+		return 0;
+	if (c->cgroup_id && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) != c->cgroup_id)
+		return 0;
+	if (c->flags & SKEP_BY_COMM) {
+		__u64 comm[2] = {};
+		const __u64 *wanted = (const __u64 *)c->comm;
+
+		bpf_get_current_comm(comm, sizeof(comm));
+		if (comm[0] != wanted[0] || comm[1] != wanted[1])
+			return 0;
+	}
+	return 1;
+}
+
+static __always_inline int skep_wants_syscall(const struct skep_config *c, __u32 id)
+{
+	if (!(c->flags & SKEP_BY_SYSCALL))
+		return 1;
+	return id < 512 && (c->syscalls[(id >> 6) & 7] >> (id & 63)) & 1;
+}
+
+/* Takes a stack of the current task. Its id is a hash of its addresses, and of the process for user space; -1 if there is none. */
+static __always_inline __s64 skep_stack(void *ctx, __u64 flags)
+{
+	__u32 zero = 0;
+	struct skep_stack *stack = bpf_map_lookup_elem(&scratch, &zero);
+	__u64 hash = 0x9e3779b97f4a7c15ULL;
+	__s64 id;
+	long bytes;
+
+	if (!stack)
+		return -1;
+	bytes = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), flags);
+	if (bytes <= 0)
+		return bytes < 0 ? bytes : -1;
+	stack->frames = (__u64)bytes / 8;
+	stack->pid = flags & BPF_F_USER_STACK ? bpf_get_current_pid_tgid() >> 32 : 0;
+	hash ^= stack->pid;
+	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
+		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
+		hash ^= hash >> 32;
+	}
+	id = hash & 0x7fffffffffffffffULL;
+	/* Stacks come again and again: look before writing a kilobyte. A lookup also keeps it from being evicted. */
+	if (!bpf_map_lookup_elem(&stacks, &id) && bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
+		skep_lost(SKEP_LOST_STACK);
+	return id;
+}
+
+static __always_inline void skep_stacks(void *ctx, const struct skep_config *c, struct skep_event *event)
+{
+	event->user_stack_id = -1;
+	event->kernel_stack_id = -1;
+	if (c->flags & SKEP_USER_STACKS)
+		event->user_stack_id = skep_stack(ctx, BPF_F_USER_STACK);
+	if (c->flags & SKEP_KERNEL_STACKS)
+		event->kernel_stack_id = skep_stack(ctx, 0);
+}
+
+/* Fills in who and when. */
+static __always_inline void skep_who(struct skep_event *event)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	event->pid = id >> 32;
+	event->tid = id;
+	event->cpu_id = bpf_get_smp_processor_id();
+	event->cgroup_id = bpf_get_current_cgroup_id();
+	event->count = 1;
+	bpf_get_current_comm(event->comm, sizeof(event->comm));
+}
+
+/* Adds the event to the active sums; 0 if that worked. */
+static __always_inline int skep_add(const struct skep_config *c, const struct skep_event *event)
+{
+	struct skep_count_key key = {};
+	struct skep_count fresh = {};
+	struct skep_count *count;
+
+	key.pid = event->pid;
+	key.tid = event->tid;
+	key.user_stack_id = event->user_stack_id;
+	key.kernel_stack_id = event->kernel_stack_id;
+	key.lock_addr = event->lock_addr;
+	key.event_type = event->event_type;
+	key.syscall_id = event->syscall_id;
+	key.lock_kind = event->lock_kind;
+	key.lock_flags = event->lock_flags;
+	key.cgroup_id = event->cgroup_id;
+	__builtin_memcpy(key.comm, event->comm, sizeof(key.comm));
+	if (c->active)
+		count = bpf_map_lookup_elem(&counts1, &key);
+	else
+		count = bpf_map_lookup_elem(&counts0, &key);
+	if (!count) {
+		/* Another CPU may have been first: then it exists, and is found below. */
+		if (c->active) {
+			bpf_map_update_elem(&counts1, &key, &fresh, BPF_NOEXIST);
+			count = bpf_map_lookup_elem(&counts1, &key);
+		} else {
+			bpf_map_update_elem(&counts0, &key, &fresh, BPF_NOEXIST);
+			count = bpf_map_lookup_elem(&counts0, &key);
+		}
+		if (!count)
+			return -1;
+	}
+	__sync_fetch_and_add(&count->count, 1);
+	__sync_fetch_and_add(&count->wait_ns, event->wait_ns);
+	__sync_fetch_and_add(&count->duration_ns, event->duration_ns);
+	count->last_ns = event->timestamp_ns;
+	return 0;
+}
+
+/* Sends the event out, as a sum or as a record. */
+static __always_inline void skep_emit(const struct skep_config *c, const struct skep_event *event)
+{
+	struct skep_event *record;
+	__u64 unread;
+
+	if ((c->flags & SKEP_AGGREGATE) && !skep_add(c, event))
+		return;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record)
+		return;
+	__builtin_memcpy(record, event, sizeof(*record));
+	unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	bpf_ringbuf_submit(record, unread >= SKEP_WAKE ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+#endif

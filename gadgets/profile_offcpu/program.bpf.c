@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Time that threads spend off the CPU, with the stack on which they left it. The time stands in wait_ns. */
+#include "skep_collect.bpf.h"
+
+struct task_struct {
+	int pid;
+	int tgid;
+} __attribute__((preserve_access_index));
+
+/* The event as it will be sent, but for its time. */
+struct off {
+	__u64 since_ns;
+	struct skep_event event;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct off);
+} offs SEC(".maps");
+
+SEC("tp_btf/sched_switch")
+int sched_switch(__u64 *ctx)
+{
+	struct skep_config *c = skep_config();
+	struct task_struct *prev = (void *)ctx[1], *next = (void *)ctx[2];
+	__u64 now = bpf_ktime_get_ns();
+	struct off *off;
+
+	if (!c || (c->flags & SKEP_STOPPED))
+		return 0;
+	/* Who leaves is the current task still: its stacks can be taken. */
+	if (skep_wanted(c)) {
+		off = bpf_task_storage_get(&offs, prev, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (off) {
+			off->event.event_type = SKEP_CPU;
+			skep_who(&off->event);
+			skep_stacks(ctx, c, &off->event);
+			off->since_ns = now;
+		} else {
+			skep_lost(SKEP_LOST_START);
+		}
+	}
+	if (next->pid == 0)
+		return 0;
+	off = bpf_task_storage_get(&offs, next, 0, 0);
+	if (!off || !off->since_ns)
+		return 0;
+	off->event.wait_ns = now - off->since_ns;
+	off->event.timestamp_ns = now;
+	off->event.cpu_id = bpf_get_smp_processor_id();
+	off->since_ns = 0;
+	if (off->event.wait_ns >= c->min_ns)
+		skep_emit(c, &off->event);
+	return 0;
+}

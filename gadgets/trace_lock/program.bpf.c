@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+/* Waits for locks: futexes of user space, by the system calls that wait on them, and locks of the kernel, by
+ * lock:contention_begin and lock:contention_end (Linux 5.19 and later). */
+#include "skep_collect.bpf.h"
+#include "skep_syscall.bpf.h"
+
+#define FUTEX_CMD 0x7f /* without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME */
+#define FUTEX_WAIT 0
+#define FUTEX_LOCK_PI 6
+#define FUTEX_WAIT_BITSET 9
+#define FUTEX_WAIT_REQUEUE_PI 11
+#define FUTEX_LOCK_PI2 13
+#define EAGAIN 11
+/* lock_flags of the calls that have no operation of their own */
+#define OP_WAITV 0x10000
+#define OP_WAIT2 0x20000
+
+#define LCB_F_SPIN 1
+
+struct wait {
+	__u64 start_ns;
+	__u64 lock;
+	__u32 flags;
+	__u32 kind;
+};
+
+/* A task waits for one futex and, within that call or any other, for one kernel lock that sleeps. */
+struct waits {
+	struct wait futex;
+	struct wait kernel;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct waits);
+} waiting SEC(".maps");
+
+/* Spinning locks are waited for by a CPU, not by a task: an interrupt may spin while the task it interrupted waits. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct wait);
+} spinning SEC(".maps");
+
+struct futex_waitv_entry {
+	__u64 val;
+	__u64 uaddr;
+	__u32 flags;
+	__u32 reserved;
+};
+
+static __always_inline struct waits *waits_of_current(__u64 flags)
+{
+	return bpf_task_storage_get(&waiting, bpf_get_current_task_btf(), 0, flags);
+}
+
+static __always_inline int is_wait(__u32 op)
+{
+	switch (op & FUTEX_CMD) {
+	case FUTEX_WAIT:
+	case FUTEX_WAIT_BITSET:
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+	case FUTEX_WAIT_REQUEUE_PI:
+		return 1;
+	default:
+		return 0;
+	}
+}
+
+SEC("raw_tp/sys_enter")
+int futex_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct skep_config *c = skep_config();
+	__u32 id = ctx->args[1], flags, kind = SKEP_LOCK_FUTEX;
+	struct futex_waitv_entry first = {};
+	struct waits *waits;
+	__u64 args[6] = {};
+	__u64 lock;
+
+	if (!c || (id != c->futex && id != c->futex_waitv && id != c->futex_wait) || !skep_wanted(c))
+		return 0;
+	skep_args((const void *)ctx->args[0], args);
+	lock = args[0];
+	if (id == c->futex) {
+		flags = args[1];
+		if (!is_wait(flags))
+			return 0;
+		if ((flags & FUTEX_CMD) == FUTEX_WAIT_REQUEUE_PI)
+			kind = SKEP_LOCK_CONDITION;
+	} else if (id == c->futex_waitv) {
+		/* Of several futexes the first one stands for all. */
+		flags = OP_WAITV;
+		bpf_probe_read_user(&first, sizeof(first), (const void *)args[0]);
+		lock = first.uaddr;
+	} else {
+		flags = OP_WAIT2;
+	}
+	waits = waits_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!waits) {
+		skep_lost(SKEP_LOST_START);
+		return 0;
+	}
+	waits->futex.lock = lock;
+	waits->futex.flags = flags;
+	waits->futex.kind = kind;
+	waits->futex.start_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+static __always_inline void finish(void *ctx, const struct skep_config *c, struct wait *wait, __s64 result)
+{
+	struct skep_event event = {};
+	__u64 now = bpf_ktime_get_ns();
+
+	event.wait_ns = now - wait->start_ns;
+	wait->start_ns = 0;
+	if (event.wait_ns < c->min_ns)
+		return;
+	event.event_type = SKEP_LOCK;
+	event.timestamp_ns = now;
+	event.lock_addr = wait->lock;
+	event.lock_kind = wait->kind;
+	event.lock_flags = wait->flags;
+	event.return_value = result;
+	skep_who(&event);
+	skep_stacks(ctx, c, &event);
+	skep_emit(c, &event);
+}
+
+SEC("raw_tp/sys_exit")
+int futex_leave(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct skep_config *c = skep_config();
+	struct waits *waits;
+
+	if (!c || !skep_wanted(c))
+		return 0;
+	waits = waits_of_current(0);
+	if (!waits || !waits->futex.start_ns)
+		return 0;
+	/* The value had changed before the call: nobody waited. */
+	if ((__s64)ctx->args[1] == -EAGAIN) {
+		waits->futex.start_ns = 0;
+		return 0;
+	}
+	finish(ctx, c, &waits->futex, ctx->args[1]);
+	return 0;
+}
+
+SEC("raw_tp/contention_begin")
+int contention_begin(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct skep_config *c = skep_config();
+	__u32 zero = 0, flags = ctx->args[1];
+	struct wait *wait = NULL;
+
+	if (!c || !skep_wanted(c))
+		return 0;
+	if (flags & LCB_F_SPIN) {
+		wait = bpf_map_lookup_elem(&spinning, &zero);
+	} else {
+		struct waits *waits = waits_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+		if (waits)
+			wait = &waits->kernel;
+		else
+			skep_lost(SKEP_LOST_START);
+	}
+	/* A mutex says so once when it spins and again when it sleeps: the wait began with the first. */
+	if (!wait || (wait->start_ns && wait->lock == ctx->args[0]))
+		return 0;
+	wait->lock = ctx->args[0];
+	wait->flags = flags;
+	wait->kind = SKEP_LOCK_KERNEL;
+	wait->start_ns = bpf_ktime_get_ns();
+	return 0;
+}
+
+SEC("raw_tp/contention_end")
+int contention_end(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct skep_config *c = skep_config();
+	struct wait *wait;
+	struct waits *waits;
+	__u32 zero = 0;
+
+	if (!c || !skep_wanted(c))
+		return 0;
+	wait = bpf_map_lookup_elem(&spinning, &zero);
+	if (wait && wait->start_ns && wait->lock == ctx->args[0]) {
+		finish(ctx, c, wait, (__s32)ctx->args[1]);
+		return 0;
+	}
+	waits = waits_of_current(0);
+	if (waits && waits->kernel.start_ns && waits->kernel.lock == ctx->args[0])
+		finish(ctx, c, &waits->kernel, (__s32)ctx->args[1]);
+	return 0;
+}
