@@ -44,6 +44,7 @@ impl Engine {
             // Images of initial memory need memories of wasmtime's own making.
             .memory_init_cow(false)
             .with_host_memory(Arc::new(AlignedMemories));
+        crate::memory::install_fault_handler();
         let inner = wasmtime::Engine::new(&config)
             .map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("starting the Wasm engine"))?;
         Ok(Self { inner, metering })

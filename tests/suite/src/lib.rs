@@ -1,5 +1,16 @@
-//! End-to-end tests of Skep.
+//! End-to-end tests of Skep, and what they share.
+//!
+//! - [`kernel_gate`]: whether a test that needs the kernel may go on
+//! - [`Run`]: a run of the command `skep`, line by line
+//! - [`trigger`]: the system call that the test guests wait for
+//! - [`Inventory`]: what is loaded and attached in the kernel
 #![forbid(unsafe_code)]
+
+mod inventory;
+mod run;
+
+pub use inventory::Inventory;
+pub use run::{Finished, Run, example, guest, skep};
 
 /// True if a test that loads eBPF may go on: it runs as root. Otherwise it prints one line that says that `what` was
 /// left out; where everything must run (`CI=true`), that is a failure.
@@ -14,4 +25,11 @@ pub fn kernel_gate(what: &str) -> bool {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{what} needs root, and CI=true leaves nothing out");
     println!("left out, it needs root: {what}");
     false
+}
+
+/// Makes the system call that the test guests' programs wait for: `getpgid(0x5ce90000 | n)`, which finds no process and
+/// changes nothing. `n` is below 65,536.
+pub fn trigger(n: u16) {
+    let pid = rustix::process::Pid::from_raw(0x5ce9_0000 | i32::from(n));
+    let _ = rustix::process::getpgid(pid);
 }

@@ -1,7 +1,7 @@
-<<<<<<< HEAD
 //! The commands: a row of this table each, and a file.
 
 mod completions;
+mod doctor;
 mod run;
 
 use clap::Subcommand;
@@ -27,14 +27,11 @@ macro_rules! commands {
 commands! {
     /// Runs a module that carries its own eBPF (world `program`)
     Run(run::Args) = run::run;
+    /// Says what this kernel and this user can do, and what to do about the rest
+    Doctor(doctor::Args) = doctor::run;
     /// Prints shell completions
     Completions(completions::Args) = completions::run;
     /// Prints the manual page
     #[command(hide = true)]
     Man(completions::ManArgs) = completions::man;
 }
-=======
-//! One file a command: what it takes, and a function that runs it.
-
-pub(crate) mod doctor;
->>>>>>> ops

@@ -4,13 +4,17 @@
 //!   is the guest's own address. An arena's pointers mean the same on both sides because of that.
 //! - [`GuestMemory`]: the only way in which worlds touch linear memory: bounds checked, lengths capped.
 //! - [`SharedRegions`]: ranges of it that show a map of the kernel's.
+//! - `fault`: a guest makes WASI write where it may only read.
 
+#[allow(unsafe_code)]
+mod fault;
 mod guest;
 #[allow(unsafe_code)]
 mod reservation;
 #[allow(unsafe_code)]
 mod shared;
 
+pub(crate) use fault::{install as install_fault_handler, take_diverted};
 pub use guest::{Fault, GuestMemory};
 pub(crate) use reservation::AlignedMemories;
 pub use shared::{PAGE, Placement, SharedRegions};

@@ -5,6 +5,8 @@
 
 use std::{ffi::c_void, ops::Range, os::fd::BorrowedFd};
 
+use super::fault;
+use crate::Engine;
 use rustix::{
     io::Errno,
     mm::{MapFlags, ProtFlags},
@@ -14,15 +16,18 @@ use rustix::{
 pub const PAGE: usize = 4096;
 
 /// The ranges of one linear memory that show maps.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct SharedRegions {
     regions: Vec<Region>,
+    /// Whose epoch advances when a store to a region for reading was diverted.
+    engine: Option<wasmtime::Engine>,
 }
 
 #[derive(Debug)]
 struct Region {
     range: Range<usize>,
-    writable: bool,
+    /// Present where it may only be read.
+    watch: Option<fault::Watch>,
     /// Whose it is: closing an object ends the regions of its maps.
     owner: i64,
 }
@@ -43,11 +48,16 @@ pub struct Placement {
 }
 
 impl SharedRegions {
+    /// No region yet, in a memory of that engine's.
+    pub fn of(engine: &Engine) -> Self {
+        Self { regions: Vec::new(), engine: Some(engine.wasmtime().clone()) }
+    }
+
     /// Maps a part of `map` over a range of the linear memory `memory`.
     ///
     /// # Errors
     /// `EINVAL` for a misaligned or empty range, `EFAULT` for one that does not lie in memory, `EEXIST` for one that
-    /// overlaps another; else the kernel's, such as `EPERM` for writing to a map that may not be written.
+    /// overlaps another, `ENOMEM` when too many are mapped; else the kernel's, such as `EPERM` for writing to a map that may not be written.
     pub fn map(&mut self, memory: &mut [u8], map: BorrowedFd<'_>, place: Placement) -> Result<(), Errno> {
         let Placement { address, len, offset, writable, owner } = place;
         let range = self.vacant(memory, address, len)?;
@@ -59,7 +69,19 @@ impl SharedRegions {
         // SAFETY: the range lies in linear memory, is page-aligned there, and is ours to replace: no reference into
         // guest memory lives across a host call, and `GuestMemory` asks `forbids_write` before it hands one out.
         unsafe { rustix::mm::mmap(target, range.len(), protection, MapFlags::SHARED | MapFlags::FIXED, map, offset)? };
-        self.regions.push(Region { range, writable, owner });
+        let watch = match writable {
+            true => None,
+            false => {
+                let start = target.addr();
+                let watch = fault::Watch::new(start..start + range.len(), self.engine.clone());
+                if watch.is_none() {
+                    clear(memory, &range)?;
+                    return Err(Errno::NOMEM);
+                }
+                watch
+            }
+        };
+        self.regions.push(Region { range, watch, owner });
         Ok(())
     }
 
@@ -108,7 +130,7 @@ impl SharedRegions {
     /// Whether a write of `len` bytes at `start` would touch a region that may only be read.
     pub fn forbids_write(&self, start: usize, len: usize) -> bool {
         let range = start..start.saturating_add(len);
-        self.regions.iter().any(|region| !region.writable && overlap(&region.range, &range))
+        self.regions.iter().any(|region| region.watch.is_some() && overlap(&region.range, &range))
     }
 }
 

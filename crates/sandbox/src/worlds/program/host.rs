@@ -11,6 +11,7 @@ use super::{
     kernel::{Buffer, Kernel, Map, Object},
 };
 use crate::{
+    Engine,
     limits::Limiter,
     memory::{Fault, GuestMemory, SharedRegions},
     stop::Stop,
@@ -76,13 +77,18 @@ const MOST_OBJECTS: usize = 256;
 const MOST_REPORTS: u32 = 8;
 
 impl Host {
-    pub(super) fn new(kernel: Box<dyn Kernel + Send>, stop: Stop, report: Box<dyn FnMut(&Error) + Send>) -> Self {
+    pub(super) fn new(
+        engine: &Engine,
+        kernel: Box<dyn Kernel + Send>,
+        stop: Stop,
+        report: Box<dyn FnMut(&Error) + Send>,
+    ) -> Self {
         Self {
             kernel,
             objects: BTreeMap::new(),
             next_object: 1,
             maps: Vec::new(),
-            shared: SharedRegions::default(),
+            shared: SharedRegions::of(engine),
             memory: None,
             table: None,
             tinygo_callback: None,

@@ -25,12 +25,13 @@ use std::{thread, time::Duration};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
 use skep_error::{Error, Kind, Result, ResultExt as _};
-use wasmtime::{Linker, Store};
+use wasmtime::{Linker, Store, StoreContextMut, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
     Engine, Limits, Module,
     limits::Limiter,
+    memory::take_diverted,
     output::Output,
     stop::Stop,
     trap,
@@ -98,10 +99,11 @@ pub fn run(
 ) -> (Result<i32>, Losses) {
     let Options { wasi, limits, stdout, stderr, stop, report, on_stuck } = options;
     let started = Wasi::new(&wasi, stdout.clone(), stderr, &stop).and_then(|wasi| {
-        let host = Host::new(kernel, stop.clone(), report);
+        let host = Host::new(engine, kernel, stop.clone(), report);
         let mut store = Store::new(engine.wasmtime(), State { wasi, limiter: Limiter::new(limits), host });
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(ends_at_epoch(&stop));
         let watch = Watch::start(engine, &stop, on_stuck)?;
         Ok((store, watch))
     });
@@ -147,6 +149,18 @@ fn ended_or_trapped(error: &wasmtime::Error, stop: &Stop) -> Error {
     match error.downcast_ref::<Ended>() {
         Some(_) => trap::ended(stop.requested().unwrap_or(crate::stop::Reason::Interrupted)),
         None => trap::explain(error, stop),
+    }
+}
+
+/// What happens when the epoch advances: another guest's end must not be this one's.
+fn ends_at_epoch(
+    stop: &Stop,
+) -> impl FnMut(StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> + Send + Sync + use<> {
+    let stop = stop.clone();
+    move |_| match (take_diverted(), stop.requested()) {
+        (true, _) => Err(wasmtime::Error::new(Trap::MemoryOutOfBounds)),
+        (false, Some(_)) => Err(wasmtime::Error::new(Trap::Interrupt)),
+        (false, None) => Ok(UpdateDeadline::Continue(1)),
     }
 }
 

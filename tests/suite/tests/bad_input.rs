@@ -1,0 +1,199 @@
+//! What is no module, and modules that misbehave: a clear message, a documented exit code, nothing left behind.
+
+use std::{fs, path::Path};
+
+use rustix::process::Signal;
+use skep_suite::{Finished, Inventory, Run, guest, kernel_gate};
+
+fn run_file(path: &Path) -> Finished {
+    Run::skep(["run".as_ref(), "--no-cache".as_ref(), path.as_os_str()]).finish()
+}
+
+fn run_bytes(bytes: &[u8]) -> Finished {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("module.wasm");
+    fs::write(&path, bytes).unwrap();
+    run_file(&path)
+}
+
+fn run_text(wat: &str) -> Finished {
+    run_bytes(&wat::parse_str(wat).unwrap())
+}
+
+#[track_caller]
+fn assert_refused(finished: &Finished, code: i32, words: &[&str]) {
+    assert_eq!(finished.code, Some(code), "{finished:#?}");
+    for word in words {
+        assert!(finished.stderr.contains(word), "no {word:?} in {}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_missing_file() {
+    assert_refused(&run_file(Path::new("/nowhere/at-all.wasm")), 66, &["/nowhere/at-all.wasm", "No such file"]);
+}
+
+#[test]
+fn a_directory() {
+    assert_refused(&run_file(Path::new("/")), 65, &["not a file"]);
+}
+
+#[test]
+fn text_and_nothing() {
+    assert_refused(&run_bytes(b"#!/bin/sh\necho hello\n"), 65, &["module.wasm"]);
+    assert_refused(&run_bytes(b""), 65, &["module.wasm"]);
+}
+
+#[test]
+fn a_truncated_module() {
+    let whole = fs::read(guest("burst")).unwrap();
+    for len in [4, 8, 9, whole.len() / 2, whole.len() - 1] {
+        assert_eq!(run_bytes(&whole[..len]).code, Some(65), "cut off at {len}");
+    }
+}
+
+#[test]
+fn a_component() {
+    assert_refused(&run_text("(component)"), 65, &["component"]);
+}
+
+#[test]
+fn an_unknown_import_is_named_with_the_nearest_known_one() {
+    let module = r#"(module (import "wasm_bpf" "wasm_load_bpf_objekt" (func (param i32 i32) (result i64)))
+        (memory (export "memory") 1) (func (export "_start")))"#;
+    assert_refused(&run_text(module), 65, &["wasm_load_bpf_objekt", "wasm_load_bpf_object"]);
+}
+
+#[test]
+fn an_import_of_another_type_is_named_with_the_right_one() {
+    let module = r#"(module (import "wasm_bpf" "wasm_close_bpf_object" (func (param i32) (result i32)))
+        (memory (export "memory") 1) (func (export "_start")))"#;
+    assert_refused(&run_text(module), 65, &["wasm_close_bpf_object", "(i64) -> (i32)"]);
+}
+
+#[test]
+fn a_library_is_no_command() {
+    assert_eq!(run_text(r#"(module (memory (export "memory") 1) (func (export "f")))"#).code, Some(65));
+}
+
+#[test]
+fn a_guest_that_wants_too_much_memory() {
+    let module = r#"(module (memory (export "memory") 65536) (func (export "_start")))"#;
+    assert_refused(&run_text(module), 1, &["bytes of memory", "--max-memory"]);
+}
+
+#[test]
+fn any_exit_status_is_passed_on() {
+    for status in [0, 1, 42, 125, 126, 127, 128, 255] {
+        let module = format!(
+            r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+                (memory (export "memory") 1) (func (export "_start") i32.const {status} call $exit))"#
+        );
+        let finished = run_text(&module);
+        assert_eq!((finished.code, finished.stderr.as_str()), (Some(status), ""));
+    }
+}
+
+/// Runs one case of the guest that misbehaves.
+fn misuse(case: &str) -> Option<Finished> {
+    kernel_gate(case).then(|| Run::skep(["run".as_ref(), guest("misuse").as_os_str(), case.as_ref()]).finish())
+}
+
+#[track_caller]
+fn assert_survived(finished: &Finished) {
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    assert_eq!(finished.stdout.last().map(String::as_str), Some("survived"), "{finished:#?}");
+    assert!(finished.stderr.contains("skep: error: "), "nothing was said: {finished:#?}");
+}
+
+#[test]
+fn kernel_pointers_out_of_range_in_every_function() {
+    let Some(finished) = misuse("pointers") else { return };
+    assert_survived(&finished);
+    let results = finished.stdout.iter().filter_map(|line| line.rsplit_once(" = ")?.1.parse::<i64>().ok());
+    let (mut calls, mut succeeded) = (0, 0);
+    for result in results {
+        calls += 1;
+        succeeded += usize::from(result > 0);
+    }
+    assert!(calls >= 20 && succeeded == 0, "{finished:#?}");
+    assert!(finished.stderr.contains("do not lie in the guest's memory"), "{}", finished.stderr);
+}
+
+#[test]
+fn kernel_handles_of_others() {
+    let Some(finished) = misuse("handles") else { return };
+    assert_survived(&finished);
+    assert!(finished.stdout.iter().any(|line| line == "foreign map handles refused"));
+    assert!(finished.stderr.contains("did you mean \"unused\"?"), "{}", finished.stderr);
+}
+
+#[test]
+fn kernel_huge_lengths_and_garbage_objects() {
+    let Some(finished) = misuse("lengths") else { return };
+    assert_survived(&finished);
+    assert!(finished.stderr.contains("opening the eBPF object"), "{}", finished.stderr);
+}
+
+#[test]
+fn kernel_closing_twice() {
+    let Some(finished) = misuse("close-twice") else { return };
+    assert_survived(&finished);
+    let results: Vec<_> = finished.stdout.iter().filter_map(|line| line.rsplit_once(" = ")).map(|at| at.1).collect();
+    assert_eq!(results, ["0", "-1"]);
+}
+
+#[test]
+fn kernel_polling_a_hash_map() {
+    let Some(finished) = misuse("poll-hash") else { return };
+    assert_survived(&finished);
+    assert!(finished.stderr.contains("not a ring buffer or a perf event array"), "{}", finished.stderr);
+}
+
+#[test]
+fn kernel_exit_status_255() {
+    let Some(finished) = misuse("exit255") else { return };
+    assert_eq!(finished.code, Some(255));
+}
+
+/// The names that the guest `misuse` has in the kernel.
+const NAMES: &[&str] = &["unused", "skep_drops"];
+
+#[test]
+fn kernel_a_trap_and_endless_recursion_detach() {
+    for (case, words) in [("trap", "gave up"), ("recursion", "nested too deeply")] {
+        let before = Inventory::now();
+        let Some(finished) = misuse(case) else { return };
+        assert_refused(&finished, 134, &[words]);
+        Inventory::assert_nothing_left(&before, NAMES);
+    }
+}
+
+#[test]
+fn kernel_an_endless_loop_ends_with_the_time_given_to_it() {
+    if !kernel_gate("an endless loop") {
+        return;
+    }
+    let before = Inventory::now();
+    let file = guest("misuse");
+    let run = Run::skep(["run".as_ref(), "--timeout".as_ref(), "500ms".as_ref(), file.as_os_str(), "loop".as_ref()]);
+    assert_refused(&run.finish(), 124, &["the time given to the run is over"]);
+    Inventory::assert_nothing_left(&before, NAMES);
+}
+
+#[test]
+fn kernel_ctrl_c_ends_a_loop_and_sigkill_leaves_nothing_either() {
+    for (signal, code) in [(Signal::INT, Some(130)), (Signal::TERM, Some(130)), (Signal::KILL, None)] {
+        if !kernel_gate("signals") {
+            return;
+        }
+        let before = Inventory::now();
+        let mut run = Run::skep(["run".as_ref(), guest("misuse").as_os_str(), "loop".as_ref()]);
+        run.wait_ready();
+        let attached = Inventory::now().added_since(&before, NAMES);
+        assert!(attached.iter().any(|item| item.starts_with("link")), "nothing was attached: {attached:?}");
+        run.signal(signal);
+        assert_eq!(run.finish().code, code);
+        Inventory::assert_nothing_left(&before, NAMES);
+    }
+}
