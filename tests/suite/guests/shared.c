@@ -3,6 +3,7 @@
 #include "skep.h"
 #include "skep/shared.h"
 #include "check.h"
+#include <unistd.h>
 #include "trigger.h"
 
 static const unsigned char maps_object[] = {
@@ -68,6 +69,17 @@ static void arrays(void)
 
 int main(int argc, char **argv)
 {
+	if (argc > 1 && !strcmp(argv[1], "wasi-write-read-only")) {
+		/* The same through WASI: the host must not die of it, nor write there. */
+		bpf_object_skel h = wasm_load_bpf_object(burst_object, sizeof(burst_object));
+		struct bpf_map map = { .obj_ptr = h, .name = "rb" };
+		struct skep_ring ring;
+		CHECK(skep_ring__open(&ring, &map) == 0, "ring");
+		say_ready();
+		getentropy((void *)ring.data, 16);
+		for (;;)
+			;
+	}
 	if (argc > 1 && !strcmp(argv[1], "write-read-only")) {
 		/* The kernel maps a ring buffer's data for reading only: a store must trap. */
 		bpf_object_skel h = wasm_load_bpf_object(burst_object, sizeof(burst_object));

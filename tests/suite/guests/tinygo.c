@@ -5,7 +5,7 @@
 #include "trigger.h"
 
 SKEP_IMPORT("callback-wrapper", "wasm_bpf_buffer_poll")
-int poll(uint64_t object, int map, uint32_t ctx, char *data, int max, int timeout_ms);
+int poll_buffer(uint64_t object, int map, uint32_t ctx, char *data, int max, int timeout_ms);
 
 static const unsigned char object[] = {
 #embed "burst.bpf.o"
@@ -29,7 +29,7 @@ int main(void)
 	int rb = wasm_bpf_map_fd_by_name(handle, "rb");
 	say_ready();
 	while (taken < BURST)
-		CHECK(poll(handle, rb, 99, record, sizeof(record), 100) == 0, "poll");
+		CHECK(poll_buffer(handle, rb, 99, record, sizeof(record), 100) == 0, "poll");
 	printf("%d records, %d wrong\n", taken, wrong);
 	return 0;
 }

@@ -116,3 +116,10 @@ fn kernel_a_store_to_a_mapping_for_reading_traps() {
     assert_eq!(finished.code, Some(134), "{finished:#?}");
     assert!(finished.stderr.contains("wrote outside its memory"), "{}", finished.stderr);
 }
+
+#[test]
+fn kernel_a_store_of_the_hosts_to_a_mapping_for_reading_ends_the_guest_in_order() {
+    let Some(finished) = run_triggered("shared", &["wasi-write-read-only"], 0) else { return };
+    assert_eq!(finished.code, Some(134), "{finished:#?}");
+    assert!(finished.stderr.contains("wrote outside its memory"), "{}", finished.stderr);
+}

@@ -83,6 +83,8 @@ impl Losses {
     }
 }
 
+/// How long a line may wait to be seen while the guest computes.
+const LINE_DELAY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// How long a guest may go on after it was asked to end, and then how long a call of the host's may.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -104,7 +106,7 @@ pub fn run(
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(ends_at_epoch(&stop));
-        let watch = Watch::start(engine, &stop, on_stuck)?;
+        let watch = Watch::start(engine, &stop, stdout.clone(), on_stuck)?;
         Ok((store, watch))
     });
     let (mut store, watch) = match started {
@@ -164,20 +166,22 @@ fn ends_at_epoch(
     }
 }
 
-/// A thread that sees to it that a guest ends once it was asked to.
+/// A thread that sees to it that a guest ends once it was asked to, and that what it prints is seen meanwhile.
 struct Watch {
     done: std::sync::Arc<rustix::fd::OwnedFd>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Watch {
-    fn start(engine: &Engine, stop: &Stop, on_stuck: Box<dyn FnOnce() + Send>) -> Result<Self> {
+    fn start(engine: &Engine, stop: &Stop, stdout: Output, on_stuck: Box<dyn FnOnce() + Send>) -> Result<Self> {
         let done = eventfd(0, EventfdFlags::CLOEXEC).map_err(std::io::Error::from).context(|| "starting the watch")?;
         let done = std::sync::Arc::new(done);
         let (engine, stop, over) = (engine.wasmtime().clone(), stop.clone(), done.clone());
         let watch = move || {
             let mut both = [PollFd::new(&stop, PollFlags::IN), PollFd::new(&*over, PollFlags::IN)];
-            while rustix::event::poll(&mut both, None).is_err() {}
+            while !matches!(rustix::event::poll(&mut both, Some(&LINE_DELAY)), Ok(1..)) {
+                let _ = stdout.flush();
+            }
             if is_over(&over, GRACE) {
                 return;
             }
