@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "arena.skel.h"
 #include "mapshare.skel.h"
 #include "skep/shared.h"
 #include "mapshare.h"
@@ -17,11 +18,6 @@ static const char usage[] = "Usage: mapshare [COUNT]\n"
 			    "\n"
 			    "  -h, --help   this text\n";
 
-/* The arena program is an object of its own: kernels before 6.9 refuse it, and the rest works without. */
-static const unsigned char arena_object[] = {
-#embed "arena.bpf.o"
-};
-
 static struct {
 	const volatile uint64_t *calls;
 	struct skep_ring execs;
@@ -29,14 +25,21 @@ static struct {
 	unsigned int printed;		      /* of recent->total */
 } shared;
 
-/* Loads and attaches the arena's object with its page in our memory; false where the kernel has no arenas. */
-static bool open_arena(void)
+/* Loads and attaches the arena's program with its page in our memory; false where the kernel has no arenas. It is an
+ * object of its own so that the rest works without. */
+static bool open_arena(struct arena_bpf *skel)
 {
-	void *page = skep_pages_alloc(SKEP_PAGE);
-	bpf_object_skel object = page ? skep_load_object_at(arena_object, sizeof(arena_object), page) : 0;
-	if (object && wasm_attach_bpf_program(object, "keep_exec", NULL) == 0)
-		shared.recent = page;
-	return shared.recent != NULL;
+	struct recent *page = skep_pages_alloc(SKEP_PAGE);
+	if (!skel || !page)
+		return false;
+	skel->rodata->arena_at = (uint32_t)(uintptr_t)page;
+	if (skep_object__load_skeleton_at(skel->skeleton, page))
+		return false;
+	page->total = 0; /* the first touch allocates the arena's page: a program cannot */
+	if (arena_bpf__attach(skel))
+		return false;
+	shared.recent = page;
+	return true;
 }
 
 static int handle_exec(void *ctx, void *data, size_t size)
@@ -90,7 +93,7 @@ static void print_calls(void)
 	printf("\n");
 }
 
-static int run(struct mapshare_bpf *skel, long count)
+static int run(struct mapshare_bpf *skel, struct arena_bpf *arena, long count)
 {
 	int err = mapshare_bpf__attach(skel);
 	if (err)
@@ -101,7 +104,7 @@ static int run(struct mapshare_bpf *skel, long count)
 	err = skep_ring__open(&shared.execs, skel->maps.execs);
 	if (err)
 		return err;
-	if (!open_arena())
+	if (!open_arena(arena))
 		fprintf(stderr, "mapshare: no arena on this kernel (6.9 has them); going on without\n");
 	while (count-- > 0) {
 		time_t end = time(NULL) + 1;
@@ -132,12 +135,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "mapshare: cannot load the object: %s\n", strerror(errno));
 		return 1;
 	}
-	int err = run(skel, count);
+	struct arena_bpf *arena = arena_bpf__open();
+	int err = run(skel, arena, count);
 	if (err == -EINTR) /* Ctrl-C */
 		err = 0;
 	if (err < 0)
 		fprintf(stderr, "mapshare: %s\n", strerror(-err));
 	skep_ring__close(&shared.execs);
+	arena_bpf__destroy(arena);
 	mapshare_bpf__destroy(skel);
 	return err < 0 ? 1 : 0;
 }

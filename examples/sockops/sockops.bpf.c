@@ -23,7 +23,7 @@ static void send(struct bpf_sock_ops *ops, enum what what)
 		.local_port = ops->local_port,
 		.remote_port = bpf_ntohl(ops->remote_port),
 		.rtt_us = ops->srtt_us >> 3, /* the kernel keeps eight times the smoothed round trip */
-		.bytes_sent = ops->bytes_acked,
+		.bytes_acked = ops->bytes_acked,
 		.bytes_received = ops->bytes_received,
 	};
 	bpf_ringbuf_output(&rb, &e, sizeof(e), 0);

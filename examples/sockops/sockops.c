@@ -31,7 +31,7 @@ static int handle_event(void *ctx, void *data, size_t size)
 		return 0;
 	printf("%-8s %-21s %-21s %8u %10llu %10llu\n", names[e->what],
 	       endpoint(local, sizeof(local), e->local_address, e->local_port),
-	       endpoint(remote, sizeof(remote), e->remote_address, e->remote_port), e->rtt_us, e->bytes_sent,
+	       endpoint(remote, sizeof(remote), e->remote_address, e->remote_port), e->rtt_us, e->bytes_acked,
 	       e->bytes_received);
 	return 0;
 }
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	if (!err && !(events = bpf_buffer__open(skel->maps.rb, handle_event, NULL)))
 		err = -errno;
 	if (!err)
-		printf("%-8s %-21s %-21s %8s %10s %10s\n", "EVENT", "LOCAL", "REMOTE", "RTT_US", "SENT", "RECEIVED");
+		printf("%-8s %-21s %-21s %8s %10s %10s\n", "EVENT", "LOCAL", "REMOTE", "RTT_US", "ACKED", "RECEIVED");
 	while (!err) {
 		err = bpf_buffer__poll(events, 100);
 		fflush(stdout);

@@ -12,7 +12,7 @@ struct event {
 	unsigned int local_port; /* host order */
 	unsigned int remote_port;
 	unsigned int rtt_us;
-	unsigned long long bytes_sent;
+	unsigned long long bytes_acked; /* sent and acknowledged; SYN and FIN count as one each */
 	unsigned long long bytes_received;
 };
 
