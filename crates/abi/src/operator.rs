@@ -7,6 +7,7 @@
 use crate::{
     Func, ValType,
     ValType::*,
+    layout::{Layout, Wire},
     surface::{Form, Marker, Surface},
     wasi,
 };
@@ -234,7 +235,7 @@ pub enum Level {
 macro_rules! kinds {
     ($($name:ident = $raw:literal, $size:expr;)*) => {
         /// The kind of a field's value.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Layout, Wire)]
         #[repr(u32)]
         #[allow(missing_docs)]
         pub enum FieldKind {

@@ -2,25 +2,39 @@
 //!
 //! ```text
 //! bytes ── inspect ──▶ Inspection: world, imports, exports, metadata, features, reasons against it
+//!                          │ add_signature
+//!                          ▼
+//!            admit(inspection, slot, policy) ──▶ Admission: capabilities, imports to link, budget
+//!                                            └─▶ Rejection: kind, item, expected, found
 //! ```
 //!
 //! - [`inspect`]: one pass over the bytes; never fails, what is wrong is data: [`Rejection`]
 //! - [`Inspection::check`]: the world a module runs in
+//! - [`admit`]: leave to run in a [`Slot`] under a [`Policy`]
 //! - [`RejectionKind`]: the table of everything a module can be refused for
+//! - [`SecretKey`], [`PublicKey`], [`Signature`]: who answers for a module
 #![forbid(unsafe_code)]
 
+mod admission;
+mod budget;
 mod detect;
 mod features;
 mod hex;
 mod hooks;
 mod inspect;
 mod inspection;
+mod policy;
 mod rejection;
 mod signature;
 
+pub use admission::{Admission, Slot, admit, admit_with, rejections};
+pub use budget::{Budget, Ceiling};
 pub use features::Feature;
 pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, MAX_DEPTH, MAX_METADATA, Metadata};
 pub use inspect::{MAX_EXPORTS, MAX_IMPORTS, MAX_SECTIONS, MAX_TYPES, inspect};
 pub use inspection::{Export, Extern, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Section, Table, Ty};
+pub use policy::{Grant, Grantee, Policy};
 pub use rejection::{Rejection, RejectionKind};
-pub use signature::{PublicKey, Signature};
+pub use signature::{
+    PUBLIC_KEY_EXTENSION, PublicKey, SIGNATURE_CONTEXT, SIGNATURE_EXTENSION, SecretKey, Signature, trust_store,
+};

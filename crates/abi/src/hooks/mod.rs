@@ -3,6 +3,8 @@
 //! Public origin: cc-lb's plugins, whose metadata, fingerprints and buffer functions are kept under the prefix `skep`.
 //! One call handles one batch. A hook's result is an i64, `ptr << 32 | len`.
 
+pub mod wire;
+
 use crate::{
     Func,
     ValType::*,
