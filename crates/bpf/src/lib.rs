@@ -5,6 +5,8 @@
 //! - [`Map`], [`MapInfo`]: lookups and updates, one system call each
 //! - [`Buffer`]: records of a ring or perf buffer, every one of them
 //! - [`probe`]: what this kernel and this user can do
+//! - [`Collector`], [`CollectorSource`]: samples, lock waits and system calls as a source of a flow
+//! - [`Symbols`]: from addresses to names
 //! - `drops`: counts what a full ring buffer refuses, by instructions added before the load
 //! - `diagnostics`, `explain`: from libbpf's messages to an error that says what to do
 //!
@@ -20,12 +22,14 @@
 
 mod attach;
 mod buffer;
+mod collect;
 mod diagnostics;
 mod drops;
 mod explain;
 mod map;
 mod object;
 pub mod probe;
+mod symbols;
 #[allow(unsafe_code)]
 mod sys;
 mod tracefs;
@@ -33,6 +37,8 @@ mod tracefs;
 pub use attach::Target;
 pub use buffer::{Buffer, Polled, possible_cpus, wait, wait_for_records};
 pub use libbpf_rs::{MapType, ProgramType};
+pub use collect::{Collector, CollectorOptions, CollectorSource};
 pub use map::{Map, MapInfo};
 pub use object::{LeftOut, LoadOptions, Object};
+pub use symbols::Symbols;
 pub use sys::Errno;

@@ -140,6 +140,8 @@ impl Run {
     ) -> Result<()> {
         let mut own = Vec::new();
         let mut added = Added::default();
+        // The time is over, and what had been collected by then is taken.
+        let mut draining = false;
         loop {
             let left = control.duration.map(|duration| duration.saturating_sub(self.start.elapsed()));
             let over = control.stopped() || left == Some(Duration::ZERO);
@@ -153,9 +155,17 @@ impl Run {
                 elapsed: self.start.elapsed(),
                 left,
             });
-            // After the deadline one more turn takes what lay in the buffers; a source that never runs dry ends there too.
-            if end || over || self.sinks_gone || (filled == 0 && control.stopped()) {
+            if end || self.sinks_gone {
                 break;
+            }
+            if draining && filled == 0 {
+                break;
+            }
+            if over && !draining {
+                draining = source.stop()?;
+                if !draining {
+                    break;
+                }
             }
         }
         for at in 0..stages.len() {

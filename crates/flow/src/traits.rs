@@ -24,6 +24,15 @@ pub trait Source {
     /// Those of reading the kernel's buffers or a file; the run ends with them.
     fn fill(&mut self, buffer: &mut [u8], wait: Duration) -> Result<Fill>;
 
+    /// Ends the making of records; called once when a run is over. Returns whether what is left is to be taken: then
+    /// [`Source::fill`] hands it out and says when it ends.
+    ///
+    /// # Errors
+    /// Those of talking to the kernel.
+    fn stop(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Events that the kernel dropped since the run began.
     fn lost(&self) -> u64 {
         0

@@ -6,10 +6,11 @@
 //! - [`Output`], [`WasiOptions`]: standard streams, arguments, directories
 //! - [`TrapKind`]: why a guest stopped in the middle
 //! - [`worlds`]: what each ABI offers
+//! - [`WasmRuntime`], [`WasmFilter`]: event filters, for programs that want nothing else
 //!
 //! This crate knows nothing of libbpf: a world that needs the kernel says so as a trait.
 //!
-//! `unsafe` stands in `memory::{reservation, shared}` and in the one line that loads compiled code.
+//! `unsafe` stands in `memory::{reservation, shared}`, in `worlds::filter::slot` and the one call of it, and in the one line that loads compiled code.
 #![deny(unsafe_code)]
 
 mod cache;
@@ -32,3 +33,4 @@ pub use output::Output;
 pub use stop::{Reason, Stop};
 pub use trap::TrapKind;
 pub use wasi::{Preopen, Wasi, WasiOptions};
+pub use worlds::filter::{FilterPolicy, OnTrap, WasmFilter, WasmRuntime};

@@ -1,0 +1,162 @@
+//! From addresses to names, by blazesym: the kernel, ELF and DWARF, perf maps of JITs, files as the process sees them
+//! (through `/proc/PID/map_files`, so a container's own root is the one that counts).
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
+
+use blazesym::{
+    Pid,
+    normalize::{Normalizer, UserMeta},
+    symbolize::{
+        Input, Sym, Symbolized, Symbolizer as Blazesym,
+        source::{Kernel, Process, Source},
+    },
+};
+use skep_event::Frame;
+
+/// Addresses whose frames are remembered at most, before everything is forgotten.
+const REMEMBERED: usize = 200_000;
+
+/// Resolves stacks, and remembers addresses that it has resolved.
+pub struct Symbols {
+    blazesym: Blazesym,
+    normalizer: Normalizer,
+    /// By process (0 is the kernel) and address: the frames of that address, those of inlined functions first.
+    known: HashMap<(u32, u64), Arc<[Frame]>>,
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Symbols {
+    /// A resolver that knows nothing yet.
+    pub fn new() -> Self {
+        Self {
+            blazesym: Blazesym::builder().enable_inlined_fns(true).build(),
+            normalizer: Normalizer::builder().enable_build_ids(true).build(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// The frames of a stack, innermost first; `pid` 0 is the kernel. What cannot be resolved keeps its address and, where its file is
+    /// known, the file, its build id and the place in it.
+    pub fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
+        // All but the innermost are return addresses: the call is just before.
+        let places: Vec<u64> =
+            addresses.iter().enumerate().map(|(at, &ip)| if at == 0 { ip } else { ip.saturating_sub(1) }).collect();
+        if self.known.len() > REMEMBERED {
+            self.known.clear();
+        }
+        let unknown: Vec<u64> =
+            places.iter().copied().filter(|&place| !self.known.contains_key(&(pid, place))).collect();
+        if !unknown.is_empty() {
+            self.learn(pid, &unknown);
+        }
+        let mut frames = Vec::new();
+        for (&place, &address) in places.iter().zip(addresses) {
+            match self.known.get(&(pid, place)) {
+                Some(known) => frames.extend(known.iter().cloned()),
+                None => frames.push(Frame { address, kernel: pid == 0, ..Frame::default() }),
+            }
+        }
+        frames
+    }
+
+    fn learn(&mut self, pid: u32, places: &[u64]) {
+        let source = match pid {
+            0 => Source::Kernel(Kernel::default()),
+            pid => Source::Process(Process::new(Pid::from(pid))),
+        };
+        let symbolized = match self.blazesym.symbolize(&source, Input::AbsAddr(places)) {
+            Ok(symbolized) => symbolized,
+            Err(error) => {
+                // The process has gone, or its files cannot be read: frames keep their addresses.
+                tracing::debug!("symbols of process {pid}: {error:#}");
+                return;
+            }
+        };
+        let mut unresolved = Vec::new();
+        let mut learned = Vec::new();
+        for (&place, symbolized) in places.iter().zip(&symbolized) {
+            match symbolized {
+                Symbolized::Sym(symbol) => learned.push((place, frames_of(symbol, place, pid == 0))),
+                Symbolized::Unknown(_) => unresolved.push(place),
+            }
+        }
+        drop(symbolized);
+        self.known.extend(learned.into_iter().map(|(place, frames)| ((pid, place), frames.into())));
+        if pid != 0 && !unresolved.is_empty() {
+            self.place_in_files(pid, &mut unresolved);
+        }
+    }
+
+    /// Keeps what a later look at the file needs: its path, build id and offset.
+    fn place_in_files(&mut self, pid: u32, places: &mut [u64]) {
+        places.sort_unstable();
+        let Ok(output) = self.normalizer.normalize_user_addrs(Pid::from(pid), places) else { return };
+        for (&place, &(file_offset, meta)) in places.iter().zip(&output.outputs) {
+            let mut frame = Frame { address: place, file_offset, ..Frame::default() };
+            match output.meta.get(meta) {
+                Some(UserMeta::Elf(elf)) => {
+                    frame.module = elf.path.to_string_lossy().into_owned();
+                    frame.build_id = elf.build_id.as_deref().map(hex).unwrap_or_default();
+                }
+                _ => frame.file_offset = 0,
+            }
+            self.known.insert((pid, place), Arc::new([frame]));
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn frames_of(symbol: &Sym<'_>, address: u64, kernel: bool) -> Vec<Frame> {
+    let module = match (&symbol.module, kernel) {
+        (_, true) => "[kernel]".to_owned(),
+        (Some(module), _) => module.to_string_lossy().into_owned(),
+        (None, _) => String::new(),
+    };
+    let frame = |name: &str, code: Option<(String, u32)>| {
+        let (file, line) = code.unwrap_or_default();
+        Frame { address, name: name.to_owned(), module: module.clone(), file, line, kernel, ..Frame::default() }
+    };
+    let place = |code: &blazesym::symbolize::CodeInfo<'_>| {
+        let path: PathBuf = code.to_path().into_owned();
+        (path.to_string_lossy().into_owned(), code.line.unwrap_or(0))
+    };
+    // blazesym lists inlined functions from the outside in; a stack is read from the inside out.
+    let inlined =
+        symbol.inlined.iter().rev().map(|function| frame(&function.name, function.code_info.as_ref().map(place)));
+    let own = frame(&symbol.name, symbol.code_info.as_deref().map(place));
+    inlined.chain([own]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[inline(never)]
+    fn known_function() -> u64 {
+        known_function as *const () as u64
+    }
+
+    #[test]
+    fn an_address_of_this_process_has_its_name() {
+        let frames = Symbols::new().resolve(std::process::id(), &[known_function() + 1]);
+        assert!(frames.iter().any(|frame| frame.name.contains("known_function")), "{frames:?}");
+    }
+
+    #[test]
+    fn an_address_of_nobody_stays_an_address() {
+        let mut symbols = Symbols::new();
+        for pid in [std::process::id(), u32::MAX >> 1] {
+            let frames = symbols.resolve(pid, &[0x10]);
+            assert_eq!((frames.len(), frames[0].address), (1, 0x10));
+            assert!(frames[0].name.is_empty());
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Loading filters and asking them.
+
+use super::{
+    check,
+    instance::{self, Instance, Template},
+    log::Log,
+};
+use crate::{Cache, Engine, Metering, Module, TrapKind};
+use skep_abi::{
+    event_context::{EventContext, SIZE},
+    filter::{FUEL, MAX_PAGES},
+};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_event::Selection;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Takes a line of a filter's log: the filter's name, the line.
+pub type LogLines = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// What becomes of an event on which the filter traps or runs out of fuel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTrap {
+    /// It is kept: nothing is hidden by a broken filter.
+    #[default]
+    Keep,
+    /// It is dropped.
+    Drop,
+}
+
+/// What a filter may take.
+#[derive(Clone)]
+pub struct FilterPolicy {
+    /// Fuel of one call, about one for each instruction. The public limit is 1,000,000.
+    pub fuel: u64,
+    /// Pages of 64 KiB, whoever defines the memory. The public limit is 16.
+    pub max_pages: u64,
+    /// What becomes of an event on which the filter fails.
+    pub on_trap: OnTrap,
+    /// Lines a second that `env.log` delivers.
+    pub log_lines_per_second: u32,
+    /// Where they go; to `tracing` at level info by default.
+    pub log: LogLines,
+}
+
+impl Default for FilterPolicy {
+    fn default() -> Self {
+        Self {
+            fuel: FUEL,
+            max_pages: MAX_PAGES,
+            on_trap: OnTrap::Keep,
+            log_lines_per_second: 20,
+            log: Arc::new(|name, line| tracing::info!(target: "filter", "{name}: {line}")),
+        }
+    }
+}
+
+/// What a filter did since it was loaded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilterCounters {
+    /// Events it was asked about.
+    pub seen: u64,
+    /// Events kept, by the filter or by the policy.
+    pub kept: u64,
+    /// Events dropped, by the filter or by the policy.
+    pub dropped: u64,
+    /// Events on which it failed, by kind; each is also counted as kept or dropped.
+    pub trapped: BTreeMap<TrapKind, u64>,
+    /// Time in calls that took a batch.
+    pub time: Duration,
+    /// Lines of `env.log` that were not delivered.
+    pub log_suppressed: u64,
+}
+
+impl FilterCounters {
+    /// Events on which it failed, of any kind.
+    pub fn failures(&self) -> u64 {
+        self.trapped.values().sum()
+    }
+}
+
+/// Compiles filters. Cheap to clone.
+#[derive(Clone)]
+pub struct WasmRuntime {
+    engine: Engine,
+    policy: FilterPolicy,
+    cache: Option<Arc<Cache>>,
+}
+
+impl WasmRuntime {
+    /// A runtime with the public limits.
+    ///
+    /// # Errors
+    /// `Internal` when this machine cannot run the engine.
+    pub fn new() -> Result<Self> {
+        Self::with_policy(FilterPolicy::default())
+    }
+
+    /// A runtime with limits of one's own.
+    ///
+    /// # Errors
+    /// As [`WasmRuntime::new`].
+    pub fn with_policy(policy: FilterPolicy) -> Result<Self> {
+        Ok(Self { engine: Engine::new(Metering::Fuel)?, policy, cache: None })
+    }
+
+    /// The same, keeping compiled modules in `cache`.
+    #[must_use]
+    pub fn cached(mut self, cache: Cache) -> Self {
+        self.cache = Some(Arc::new(cache));
+        self
+    }
+
+    /// Checks, compiles and instantiates a filter called `filter`.
+    ///
+    /// # Errors
+    /// `BadInput` if it is no module, or lacks `filter` or a memory, or gives it another type; `Refused` if it imports what is
+    /// not offered or starts with more memory than allowed; `Trap` if it traps while it starts.
+    pub fn load_filter(&self, bytes: &[u8]) -> Result<WasmFilter> {
+        self.load_named("filter", bytes)
+    }
+
+    /// [`WasmRuntime::load_filter`] with a name for messages and the log.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_named(&self, name: &str, bytes: &[u8]) -> Result<WasmFilter> {
+        self.load(name, bytes).context(|| format!("loading filter {name}"))
+    }
+
+    fn load(&self, name: &str, bytes: &[u8]) -> Result<WasmFilter> {
+        let module = Module::load(&self.engine, bytes, self.cache.as_deref())?;
+        let module = module.wasmtime().clone();
+        let place = check::check(&module, &self.policy)?;
+        let linker = instance::linker(self.engine.wasmtime())?;
+        let template = Template { module, place, linker, fuel: self.policy.fuel, max_pages: self.policy.max_pages };
+        let log = Log::new(name, self.policy.log.clone(), self.policy.log_lines_per_second);
+        let instance = template.instantiate(log)?;
+        Ok(WasmFilter {
+            name: name.to_owned(),
+            template,
+            instance: Some(instance),
+            keep_on_trap: self.policy.on_trap == OnTrap::Keep,
+            counters: FilterCounters::default(),
+            policy: self.policy.clone(),
+        })
+    }
+}
+
+/// A loaded filter: one instance, asked by one thread at a time.
+pub struct WasmFilter {
+    name: String,
+    template: Template,
+    /// `None` only while it is replaced, or after that has failed.
+    instance: Option<Instance>,
+    keep_on_trap: bool,
+    counters: FilterCounters,
+    policy: FilterPolicy,
+}
+
+impl WasmFilter {
+    /// The filter's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the filter keeps the event. A trap or the end of its fuel is counted and decided by the policy; the next event
+    /// meets a fresh instance.
+    ///
+    /// # Errors
+    /// Only if that fresh instance cannot be made.
+    #[inline]
+    pub fn filter_event(&mut self, event: &EventContext) -> Result<bool> {
+        self.ask(|to| event.write_to(to))
+    }
+
+    /// Asks about the event in those bytes, in the layout of [`skep_abi::event_context`].
+    ///
+    /// # Errors
+    /// As [`WasmFilter::filter_event`].
+    #[inline]
+    pub fn filter_bytes(&mut self, event: &[u8; SIZE]) -> Result<bool> {
+        self.ask(|to| *to = *event)
+    }
+
+    /// Drops from `events`, in place and in order, those that the filter drops.
+    ///
+    /// # Errors
+    /// As [`WasmFilter::filter_event`]; the events that it was not asked about stay.
+    pub fn filter_batch(&mut self, events: &mut Vec<EventContext>) -> Result<()> {
+        let start = Instant::now();
+        let mut failure = None;
+        events.retain(|event| {
+            if failure.is_some() {
+                return true;
+            }
+            self.filter_event(event).unwrap_or_else(|error| {
+                failure = Some(error);
+                true
+            })
+        });
+        self.counters.time += start.elapsed();
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Narrows `selection` to the kept ones of `records`, of `stride` bytes each, which start with an event.
+    ///
+    /// # Errors
+    /// As [`WasmFilter::filter_event`]; `Internal` if a record is shorter than an event.
+    pub fn filter_records(&mut self, records: &[u8], stride: usize, selection: &mut Selection) -> Result<()> {
+        let start = Instant::now();
+        let mut failure = None;
+        selection.retain(|index| {
+            let event = records.get(index * stride..).and_then(<[u8]>::first_chunk::<SIZE>);
+            match event.map(|event| self.filter_bytes(event)) {
+                Some(Ok(keep)) => keep,
+                _ if failure.is_some() => true,
+                Some(Err(error)) => {
+                    failure = Some(error);
+                    true
+                }
+                None => {
+                    failure = Some(Error::new(Kind::Internal, "a record shorter than an event"));
+                    true
+                }
+            }
+        });
+        self.counters.time += start.elapsed();
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// What it did so far.
+    pub fn counters(&self) -> FilterCounters {
+        let mut counters = self.counters.clone();
+        counters.log_suppressed = self.instance.as_ref().map_or(0, |instance| instance.store.data().log.suppressed());
+        counters
+    }
+
+    /// Bytes of its linear memory now.
+    pub fn memory_bytes(&self) -> usize {
+        self.instance.as_ref().map_or(0, Instance::memory_bytes)
+    }
+
+    #[inline(always)]
+    fn ask(&mut self, write: impl FnOnce(&mut [u8; SIZE])) -> Result<bool> {
+        let Some(instance) = &mut self.instance else { return Err(self.gone()) };
+        self.counters.seen += 1;
+        let keep = match instance.ask(write) {
+            Ok(keep) => keep,
+            Err(error) => self.failed(&error)?,
+        };
+        self.counters.kept += u64::from(keep);
+        self.counters.dropped += u64::from(!keep);
+        Ok(keep)
+    }
+
+    /// Counts a failure and puts a fresh instance in the place of the one that failed: a trap leaves a guest's own stack pointer where it was.
+    #[cold]
+    fn failed(&mut self, error: &wasmtime::Error) -> Result<bool> {
+        *self.counters.trapped.entry(TrapKind::of(error).unwrap_or(TrapKind::Other)).or_default() += 1;
+        let log = match self.instance.take() {
+            Some(instance) => instance.into_log(),
+            None => Log::new(&self.name, self.policy.log.clone(), self.policy.log_lines_per_second),
+        };
+        self.instance = Some(self.template.instantiate(log).context(|| format!("restarting filter {}", self.name))?);
+        Ok(self.keep_on_trap)
+    }
+
+    #[cold]
+    fn gone(&self) -> Error {
+        Error::new(Kind::Trap, format!("filter {} could not be restarted after a trap", self.name))
+    }
+}
