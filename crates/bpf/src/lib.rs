@@ -23,6 +23,7 @@ mod buffer;
 mod diagnostics;
 mod drops;
 mod explain;
+pub mod kernel_wasm;
 mod map;
 mod object;
 pub mod probe;
