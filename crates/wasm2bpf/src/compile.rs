@@ -9,10 +9,12 @@ use crate::{
     ir::{Function, ROUTINES, Term},
     layout::Layout,
     lower::{Lowering, routines::Routines},
+    merge::{self, Functions},
     module::Module,
     refusal::Limit,
     regalloc,
     report::FunctionReport,
+    trap::TrapSite,
 };
 
 /// Functions of ours in one chain of calls: the kernel allows 8 frames (`MAX_CALL_FRAMES`), one is the caller's.
@@ -29,20 +31,27 @@ fn at_function(module: &Module, index: u32, reason: Reason) -> Refusal {
 
 /// Compiles a module; see [`crate::compile`].
 pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
-    let module = Module::parse(bytes)?;
+    let mut module = Module::parse(bytes)?;
+    if let (Some(memory), Some((min, max))) = (&mut module.memory, options.imported_memory)
+        && memory.imported
+    {
+        (memory.min, memory.max) = (u64::from(min), Some(u64::from(max)));
+    }
     check_limits(&module, options)?;
     let (mut functions, mut refused) = lower_all(&module, options, bytes)?;
-    refuse_depth(&module, &mut functions, &mut refused);
     spread_refusals(&module, &mut functions, &mut refused);
     if !options.partial
         && let Some(refusal) = refused.values().find(|r| !matches!(r.reason, Reason::Callee(_)))
     {
         return Err(refusal.clone());
     }
+    let before = functions.len();
+    merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack);
+    let merged = functions.len() > before;
     if functions.len() > 255 {
         return Err(whole(Reason::Limit(Limit::Functions { needed: functions.len() })));
     }
-    finish(&module, options, functions, refused)
+    finish(&module, options, functions, refused, merged)
 }
 
 fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
@@ -58,7 +67,6 @@ fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
     Ok(())
 }
 
-type Functions = BTreeMap<u32, Function>;
 type Refused = BTreeMap<u32, Refusal>;
 
 /// Lowers what the roots reach.
@@ -87,37 +95,6 @@ fn lower_all(module: &Module, options: &Options, bytes: &[u8]) -> Result<(Functi
         }
     }
     Ok((functions, refused))
-}
-
-/// Refuses functions from which calls nest too deep, recursion included.
-fn refuse_depth(module: &Module, functions: &mut Functions, refused: &mut Refused) {
-    // The height of each function's tree of calls; recursion counts as too much.
-    let mut height: HashMap<u32, u32> = HashMap::new();
-    let mut on_path: HashSet<u32> = HashSet::new();
-    for &root in functions.keys() {
-        let mut stack = vec![(root, false)];
-        while let Some((index, done)) = stack.pop() {
-            let Some(function) = functions.get(&index) else { continue };
-            if done {
-                on_path.remove(&index);
-                let below = function.callees().map(|callee| match functions.contains_key(&callee) {
-                    true => height.get(&callee).copied().unwrap_or(u32::MAX / 2),
-                    false => 0,
-                });
-                let max = below.max().unwrap_or(0);
-                height.insert(index, max.saturating_add(1));
-            } else if !height.contains_key(&index) && on_path.insert(index) {
-                stack.push((index, true));
-                stack.extend(function.callees().filter(|callee| !height.contains_key(callee)).map(|c| (c, false)));
-            }
-        }
-    }
-    for (index, height) in height {
-        if height > MAX_DEPTH {
-            functions.remove(&index);
-            refused.insert(index, at_function(module, index, Reason::Limit(Limit::Depth)));
-        }
-    }
 }
 
 /// What calls a refused function is refused.
@@ -182,7 +159,13 @@ fn prepare(mut function: Function, memory_min: u64) -> Prepared {
     Prepared { function, alloc, decisions }
 }
 
-fn finish(module: &Module, options: &Options, functions: Functions, refused: Refused) -> Result<Object, Refusal> {
+fn finish(
+    module: &Module,
+    options: &Options,
+    functions: Functions,
+    refused: Refused,
+    merged: bool,
+) -> Result<Object, Refusal> {
     let order = bottom_up(&functions);
     let mut callees = callee_table(module, options, &functions, &order);
     let memory_min = module.memory.map_or(0, |memory| memory.min << 16);
@@ -201,7 +184,8 @@ fn finish(module: &Module, options: &Options, functions: Functions, refused: Ref
             }
         }
     }
-    let layout = Layout::new(module, options, frames, 0).ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
+    let layout = Layout::new(module, options, frames, if merged { options.shadow_stack } else { 0 })
+        .ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
 
     let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
     let program = emit::Program { options, layout: &layout, functions: &callees };
@@ -214,6 +198,7 @@ fn finish(module: &Module, options: &Options, functions: Functions, refused: Ref
             .ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?;
         codes.insert(index, code);
     }
+    attribute(module, &mut sites);
     let entry = crate::entry::emit(&roots).unwrap_or_default();
     let symbols = symbols(module, options, prepared.keys().copied());
     let linked: Vec<elf::Linked<'_>> = codes
@@ -247,6 +232,16 @@ fn finish(module: &Module, options: &Options, functions: Functions, refused: Ref
     let listing = crate::listing::print(&linked, &sites);
     let report = Report { functions, refused: refused.into_values().collect() };
     Ok(Object { elf, layout, sites, report, ir, listing, module: module.clone() })
+}
+
+/// Sites in merged functions get the function that their offset is in.
+fn attribute(module: &Module, sites: &mut [TrapSite]) {
+    for site in sites {
+        let body = module.bodies.partition_point(|body| body.range.end <= site.offset as usize);
+        if module.bodies.get(body).is_some_and(|body| body.range.contains(&(site.offset as usize))) {
+            site.function = (body + module.imported_functions.len()) as u32;
+        }
+    }
 }
 
 fn callee_table(

@@ -127,6 +127,7 @@ impl Layout {
             Cell::DataLength(index) => (self.data[index as usize].0, false),
             Cell::ElementLength(index) => (self.elements[index as usize].0, false),
             Cell::ShadowPointer => (SHADOW_POINTER, true),
+            Cell::Result(number) => (RESULTS - 8 * number as i32, true),
         }
     }
 

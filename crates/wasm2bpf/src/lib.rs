@@ -1,8 +1,8 @@
 //! A WebAssembly to eBPF compiler.
 //!
 //! ```text
-//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
-//!         validated           │     bounds, liveness,        │                         with BTF
+//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ merge ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
+//!         validated           │     recursion   bounds, liveness,        │                         with BTF
 //!                             │     what the verifier knows  └─▶ listing
 //!                             └─▶ printed
 //! ```
@@ -21,6 +21,7 @@ pub mod ir;
 pub mod layout;
 mod listing;
 mod lower;
+mod merge;
 pub mod module;
 mod options;
 mod refusal;

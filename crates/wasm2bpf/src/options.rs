@@ -45,6 +45,8 @@ pub struct Options {
     pub max_table_entries: u32,
     /// Compile what can be compiled: a function that is refused is left out, with all that call it, and reported.
     pub partial: bool,
+    /// The size and limit, in pages, of the memory that stands for an imported one; what the import declares if none.
+    pub imported_memory: Option<(u32, u32)>,
     /// Imported functions by module and name.
     pub imports: BTreeMap<(String, String), Binding>,
     /// Put before every symbol.
@@ -61,6 +63,7 @@ impl Default for Options {
             max_memory_pages: 256,
             max_table_entries: 4096,
             partial: false,
+            imported_memory: None,
             imports: BTreeMap::new(),
             prefix: "wasm_".to_owned(),
             shadow_stack: 64 << 10,

@@ -1,6 +1,9 @@
 //! The WebAssembly specification's test suite, its assertions carried out in the kernel.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use skep_bpf::kernel_wasm::{InstanceId, KernelModule, Outcome};
 use wasm2bpf::{Binding, Options, Reason, Refusal};
@@ -123,6 +126,10 @@ struct Script {
     modules: Vec<Loaded>,
     names: HashMap<String, usize>,
     current: Option<usize>,
+    /// Modules on which something was not carried out: what differs afterwards may follow from that.
+    diverged: HashSet<usize>,
+    /// Modules by the name they are registered under.
+    registered: HashMap<String, usize>,
     report: FileReport,
 }
 
@@ -141,10 +148,19 @@ pub fn run_file(name: &str, text: &str) -> FileReport {
             return report;
         }
     };
-    let mut script = Script { modules: Vec::new(), names: HashMap::new(), current: None, report };
+    let mut script = Script {
+        modules: Vec::new(),
+        names: HashMap::new(),
+        current: None,
+        diverged: HashSet::new(),
+        registered: HashMap::new(),
+        report,
+    };
     for directive in directives {
         let line = directive.span().linecol_in(text).0 + 1;
+        let acts_on = script.acts_on(&directive);
         if let Some(verdict) = script.directive(directive) {
+            let verdict = script.follow(acts_on, verdict);
             script.report.count(line, verdict);
         }
     }
@@ -177,7 +193,13 @@ fn root_reason(module: &KernelModule, function: u32) -> Loaded {
 }
 
 fn options(bytes: &[u8]) -> Options {
-    let mut options = Options { partial: true, max_memory_pages: 16, max_table_entries: 1 << 10, ..Options::default() };
+    let mut options = Options {
+        partial: true,
+        max_memory_pages: 16,
+        max_table_entries: 1 << 10,
+        imported_memory: Some((1, 2)),
+        ..Options::default()
+    };
     for name in ["print", "print_i32", "print_i64", "print_f32", "print_f64", "print_i32_f32", "print_f64_f64"] {
         options.imports.insert(("spectest".to_owned(), name.to_owned()), Binding::Nothing);
     }
@@ -197,10 +219,47 @@ fn spectest_global(module: &str, name: &str) -> Option<u64> {
 }
 
 impl Script {
+    /// The module that a directive acts on.
+    fn acts_on(&self, directive: &WastDirective<'_>) -> Option<usize> {
+        let invoke = match directive {
+            WastDirective::Invoke(invoke) | WastDirective::AssertExhaustion { call: invoke, .. } => invoke,
+            WastDirective::AssertReturn { exec, .. } | WastDirective::AssertTrap { exec, .. } => match exec {
+                WastExecute::Invoke(invoke) => invoke,
+                WastExecute::Get { module, .. } => return self.index(*module),
+                WastExecute::Wat(_) => return None,
+            },
+            _ => return None,
+        };
+        self.index(invoke.module)
+    }
+
+    /// Remembers what was not carried out, and counts a difference after that as a consequence.
+    fn follow(&mut self, module: Option<usize>, verdict: Verdict) -> Verdict {
+        let Some(module) = module else { return verdict };
+        match verdict {
+            Verdict::Failed(_) if self.diverged.contains(&module) => {
+                Verdict::Refused("follows an action that was left out".to_owned())
+            }
+            Verdict::NotApplicable | Verdict::Refused(_) => {
+                self.diverged.insert(module);
+                verdict
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn index(&self, id: Option<wast::token::Id<'_>>) -> Option<usize> {
+        match id {
+            Some(id) => self.names.get(id.name()).copied(),
+            None => self.current,
+        }
+    }
+
     fn directive(&mut self, directive: WastDirective<'_>) -> Option<Verdict> {
         match directive {
             WastDirective::Module(mut module) => {
                 let name = module.name().map(|id| id.name().to_owned());
+                self.diverge_shared(&mut module);
                 let (loaded, verdict) = load(&mut module);
                 self.modules.push(loaded);
                 self.current = Some(self.modules.len() - 1);
@@ -226,8 +285,14 @@ impl Script {
                     Ok(_) => Verdict::Failed("a malformed module was compiled".to_owned()),
                 }),
             },
+            WastDirective::Register { name, module, .. } => {
+                if let Some(index) = self.index(module) {
+                    self.registered.insert(name.to_owned(), index);
+                }
+                None
+            }
             WastDirective::Invoke(invoke) => match self.invoke(&invoke) {
-                Ok(_) | Err(Verdict::NotApplicable) => None,
+                Ok(_) => None,
                 Err(other) => Some(other),
             },
             WastDirective::AssertReturn { exec, results, .. } => Some(self.assert_return(exec, &results)),
@@ -242,12 +307,19 @@ impl Script {
         }
     }
 
+    /// A module that shares memory, a table or globals with others is refused: what it would have done to theirs is
+    /// left out.
+    fn diverge_shared(&mut self, module: &mut QuoteWat<'_>) {
+        let Ok(bytes) = module.encode() else { return };
+        for name in foreign_imports(&bytes) {
+            if let Some(&index) = self.registered.get(&name) {
+                self.diverged.insert(index);
+            }
+        }
+    }
+
     fn module(&self, id: Option<wast::token::Id<'_>>) -> Option<&Loaded> {
-        let index = match id {
-            Some(id) => self.names.get(id.name()).copied(),
-            None => self.current,
-        };
-        self.modules.get(index?)
+        self.modules.get(self.index(id)?)
     }
 
     fn invoke(&self, invoke: &WastInvoke<'_>) -> Result<Outcome, Verdict> {
@@ -299,9 +371,11 @@ impl Script {
         }
     }
 
-    fn assert_trap(&self, exec: WastExecute<'_>, message: &str) -> Verdict {
+    fn assert_trap(&mut self, exec: WastExecute<'_>, message: &str) -> Verdict {
         if let WastExecute::Wat(module) = exec {
-            return match load(&mut QuoteWat::Wat(module)).0 {
+            let mut module = QuoteWat::Wat(module);
+            self.diverge_shared(&mut module);
+            return match load(&mut module).0 {
                 Loaded::Refused(why) if why.starts_with("trap: ") => says(&why["trap: ".len()..], message),
                 Loaded::Refused(why) => Verdict::Refused(why),
                 Loaded::Module(..) => Verdict::Failed("instantiated".to_owned()),
@@ -330,8 +404,8 @@ fn load(module: &mut QuoteWat<'_>) -> (Loaded, Option<Verdict>) {
         Ok(bytes) => bytes,
         Err(error) => return (Loaded::NotApplicable, Some(Verdict::Failed(error.to_string()))),
     };
-    if let Some(why) = foreign_import(&bytes) {
-        return (Loaded::Refused(why), None);
+    if !foreign_imports(&bytes).is_empty() {
+        return (Loaded::Refused("imports a memory, table or global of another module".to_owned()), None);
     }
     let object = match wasm2bpf::compile(&bytes, &options(&bytes)) {
         Ok(object) => object,
@@ -360,18 +434,17 @@ fn load(module: &mut QuoteWat<'_>) -> (Loaded, Option<Verdict>) {
     }
 }
 
-/// Memories, tables and globals that come from another module of the script would have to be shared with it.
-fn foreign_import(bytes: &[u8]) -> Option<String> {
+/// The modules from which memories, tables and globals come, other than the suite's own: they would have to be shared.
+fn foreign_imports(bytes: &[u8]) -> Vec<String> {
     let mut parser = wasmparser::Parser::new(0).parse_all(bytes);
     let section = parser.find_map(|payload| match payload {
         Ok(wasmparser::Payload::ImportSection(section)) => Some(section),
         _ => None,
-    })?;
-    let mut imports = section.into_imports().map_while(Result::ok);
-    imports.find_map(|import| {
-        let shares = !matches!(import.ty, wasmparser::TypeRef::Func(_)) && import.module != "spectest";
-        shares.then(|| "imports a memory, table or global of another module".to_owned())
-    })
+    });
+    let imports = section.into_iter().flat_map(|section| section.into_imports().map_while(Result::ok));
+    let shared =
+        imports.filter(|import| !matches!(import.ty, wasmparser::TypeRef::Func(_)) && import.module != "spectest");
+    shared.map(|import| import.module.to_owned()).collect()
 }
 
 fn argument(argument: &WastArg<'_>) -> Option<u64> {

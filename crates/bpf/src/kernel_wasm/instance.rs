@@ -5,7 +5,7 @@ use skep_error::{Error, Kind, Result};
 use wasm2bpf::{
     Object, TrapKind, TrapSite,
     entry::CONTEXT_BYTES,
-    layout::{FUEL, FUEL_EMPTY, GUARD, MEMORY_BYTES, RESULTS, SELF, TRAP, ZERO},
+    layout::{FUEL, FUEL_EMPTY, GUARD, MEMORY_BYTES, RESULTS, SELF, SHADOW_POINTER, TRAP, ZERO},
     module::{ConstExpr, Placement},
 };
 
@@ -219,6 +219,7 @@ impl KernelModule {
         let full = (fuel.min(i64::MAX as u64 / 2) as i64 + 1 + FUEL_EMPTY) as u64;
         self.put64(id, FUEL, full)?;
         self.put32(id, TRAP, 0)?;
+        self.put64(id, SHADOW_POINTER, 0)?;
         let mut context = [0u8; CONTEXT_BYTES];
         context[..4].copy_from_slice(&function.to_le_bytes());
         context[4..8].copy_from_slice(&(self.base(id) as u32).to_le_bytes());

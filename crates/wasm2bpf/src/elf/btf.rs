@@ -71,8 +71,10 @@ impl Btf {
         id
     }
 
-    /// A function: its prototype and itself. The base comes first; a second result and more are in memory.
+    /// A function: its prototype and itself. The base comes first; parameters after the fourth and results after the
+    /// first are in memory.
     pub(super) fn function(&mut self, name: &str, params: &[Ty], linkage: u32) -> u32 {
+        let params = &params[..params.len().min(4)];
         let proto = self.begin(0, KIND_FUNC_PROTO, params.len() as u32 + 1, self.u64_type);
         let base = self.string("base");
         self.word(base);

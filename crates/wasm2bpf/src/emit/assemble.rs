@@ -9,8 +9,6 @@ pub(crate) struct Code {
     pub(crate) bytes: Vec<u8>,
     /// For each instruction, its slot, and the instruction; what it refers to outside the function is still symbolic.
     pub(crate) insns: Vec<(u32, Insn)>,
-    /// For each label, the slot it stands before.
-    pub(crate) labels: Vec<u32>,
 }
 
 /// How many slots an instruction takes.
@@ -49,7 +47,7 @@ impl Assembler {
         if !long_jumps && long.contains(&true) {
             return None;
         }
-        let mut code = Code { labels: self.labels.iter().map(|&at| slots[at.min(count)]).collect(), ..Code::default() };
+        let mut code = Code::default();
         for (index, insn) in self.insns.iter().enumerate() {
             let slot = slots[index];
             let mut insn = *insn;

@@ -180,6 +180,8 @@ pub enum Cell {
     ElementLength(u32),
     /// The shadow stack's pointer, 64 bits.
     ShadowPointer,
+    /// A result that a merged function leaves, 64 bits.
+    Result(u32),
 }
 
 /// An array in the instance outside linear memory, whose elements are addressed by a register that was checked.

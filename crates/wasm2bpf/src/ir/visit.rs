@@ -99,7 +99,74 @@ impl Op {
     }
 }
 
+fn map_arg(arg: &mut Arg, f: &mut impl FnMut(Reg) -> Reg) {
+    if let Arg::Reg(reg) = arg {
+        *reg = f(*reg);
+    }
+}
+
+fn map_cmp(cmp: &mut Cmp, f: &mut impl FnMut(Reg) -> Reg) {
+    cmp.a = f(cmp.a);
+    map_arg(&mut cmp.b, f);
+}
+
+impl Op {
+    /// Renames every register, read or written.
+    pub fn map_regs(&mut self, mut f: impl FnMut(Reg) -> Reg) {
+        let f = &mut f;
+        match self {
+            Self::Const { dst, .. } | Self::Get { dst, .. } => *dst = f(*dst),
+            Self::Copy { dst, src } => (*dst, *src) = (f(*dst), f(*src)),
+            Self::Bin { dst, a, b, .. } => {
+                (*dst, *a) = (f(*dst), f(*a));
+                map_arg(b, f);
+            }
+            Self::Un { dst, a, .. } => (*dst, *a) = (f(*dst), f(*a)),
+            Self::Set { dst, cmp } => {
+                *dst = f(*dst);
+                map_cmp(cmp, f);
+            }
+            Self::Select { dst, cmp, a, b } => {
+                *dst = f(*dst);
+                map_cmp(cmp, f);
+                map_arg(a, f);
+                map_arg(b, f);
+            }
+            Self::Load { dst, addr, .. } => {
+                *dst = f(*dst);
+                addr.base = addr.base.map(f);
+            }
+            Self::Store { addr, value, .. } => {
+                addr.base = addr.base.map(&mut *f);
+                map_arg(value, f);
+            }
+            Self::Put { value, .. } => map_arg(value, f),
+            Self::LoadArea { dst, index, .. } => (*dst, *index) = (f(*dst), f(*index)),
+            Self::StoreArea { index, value, .. } => {
+                *index = f(*index);
+                map_arg(value, f);
+            }
+            Self::TrapIf { cmp, .. } => map_cmp(cmp, f),
+            Self::Call { args, results, .. } => {
+                args.iter_mut().for_each(|arg| map_arg(arg, f));
+                results.iter_mut().for_each(|reg| *reg = f(*reg));
+            }
+            Self::Launder { reg } => *reg = f(*reg),
+        }
+    }
+}
+
 impl Term {
+    /// Renames every register read.
+    pub fn map_regs(&mut self, mut f: impl FnMut(Reg) -> Reg) {
+        match self {
+            Self::Jump(_) | Self::Trap(_) => {}
+            Self::Branch { cmp, .. } => map_cmp(cmp, &mut f),
+            Self::Switch { index, .. } => *index = f(*index),
+            Self::Return(values) => values.iter_mut().for_each(|value| map_arg(value, &mut f)),
+        }
+    }
+
     /// Calls `f` with each register read.
     pub fn uses(&self, mut f: impl FnMut(Reg)) {
         match self {
