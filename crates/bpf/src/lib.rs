@@ -26,6 +26,7 @@ mod collect;
 mod diagnostics;
 mod drops;
 mod explain;
+pub mod kernel_wasm;
 mod map;
 mod object;
 pub mod probe;

@@ -1,0 +1,299 @@
+//! Instances of a compiled module in one loaded object: memory, globals, tables and segments put in place, exports
+//! called.
+
+use skep_error::{Error, Kind, Result};
+use wasm2bpf::{
+    Object, TrapKind, TrapSite,
+    entry::CONTEXT_BYTES,
+    layout::{FUEL, FUEL_EMPTY, GUARD, MEMORY_BYTES, RESULTS, SELF, SHADOW_POINTER, TRAP, ZERO},
+    module::{ConstExpr, Placement},
+};
+
+use super::{LoadOptions, Loaded};
+
+/// What fills the guards around an instance.
+const GUARD_BYTE: u8 = 0xa5;
+
+/// Fuel when the caller does not say: rounds of loops.
+pub const DEFAULT_FUEL: u64 = 10_000_000;
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The function returned these values: i32 and f32 in the low half, floats as their bits, references as 0 for null
+    /// or a number plus one.
+    Returned(Vec<u64>),
+    /// It trapped there.
+    Trapped(TrapSite),
+}
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Rounds of loops.
+    pub fuel_used: u64,
+}
+
+/// A compiled module in the kernel, with room for instances.
+pub struct KernelModule {
+    object: Object,
+    bytes: Vec<u8>,
+    loaded: Loaded,
+    entry: i32,
+    instances: u32,
+}
+
+/// One instance, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InstanceId(u32);
+
+/// Values that a module imports, by module and name.
+pub type ImportedGlobals<'a> = &'a dyn Fn(&str, &str) -> Option<u64>;
+
+impl KernelModule {
+    /// Loads a compiled module with room for `instances`; `bytes` is the module it was compiled from.
+    ///
+    /// # Errors
+    /// `Kernel` when the kernel refuses it, `Unsupported` when the instances do not fit in an arena.
+    pub fn load(object: Object, bytes: &[u8], instances: u32, keep_log: bool) -> Result<Self> {
+        let pages = object.layout.instance_bytes() / 4096 * u64::from(instances) + 1;
+        let arena_pages = u32::try_from(pages).ok().filter(|&pages| pages <= 1 << 19).ok_or_else(|| {
+            Error::new(Kind::Unsupported, "the instances need more than 2 GiB").help("grant less memory")
+        })?;
+        let loaded = Loaded::load(&object.elf, &LoadOptions { arena_pages, keep_log })?;
+        let entry = loaded.program("wasm_entry")?;
+        Ok(Self { object, bytes: bytes.to_vec(), loaded, entry, instances })
+    }
+
+    /// The loaded object: what the verifier said, and the arena.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// The compiled module.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    fn base(&self, instance: InstanceId) -> u64 {
+        self.object.layout.instance_bytes() * u64::from(instance.0) + u64::from(self.object.layout.header)
+    }
+
+    fn at(&self, instance: InstanceId, offset: i32) -> usize {
+        (self.base(instance) as i64 + i64::from(offset)) as usize
+    }
+
+    fn put64(&self, instance: InstanceId, offset: i32, value: u64) -> Result<()> {
+        self.loaded.write(self.at(instance, offset), &value.to_le_bytes())
+    }
+
+    fn put32(&self, instance: InstanceId, offset: i32, value: u32) -> Result<()> {
+        self.loaded.write(self.at(instance, offset), &value.to_le_bytes())
+    }
+
+    fn get64(&self, instance: InstanceId, offset: i32) -> Result<u64> {
+        let mut bytes = [0; 8];
+        self.loaded.read(self.at(instance, offset), &mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    /// Makes the instance of that number anew: memory zeroed, segments copied, the start function run.
+    /// Returns the instance and, when a segment does not fit or the start function trapped, the trap.
+    ///
+    /// # Errors
+    /// `BadInput` when there is no room for that number, `Kernel` when the kernel refuses to run the start function.
+    pub fn instantiate(&self, number: u32, globals: ImportedGlobals<'_>) -> Result<(InstanceId, Option<TrapKind>)> {
+        if number >= self.instances {
+            return Err(Error::new(Kind::BadInput, format!("there is room for {} instances", self.instances)));
+        }
+        let id = InstanceId(number);
+        let layout = &self.object.layout;
+        let (start, length) = (self.base(id) as usize - layout.header as usize, layout.instance_bytes() as usize);
+        // Touching every page is what makes the kernel allocate it: code in the kernel cannot.
+        self.loaded.fill(start, length, 0)?;
+        self.loaded.fill(start, GUARD as usize, GUARD_BYTE)?;
+        self.loaded.fill(start + length - GUARD as usize, GUARD as usize, GUARD_BYTE)?;
+        self.put64(id, ZERO, 0)?;
+        self.put64(id, SELF, self.base(id))?;
+        self.put64(id, MEMORY_BYTES, layout.memory_min)?;
+        self.put_globals(id, globals)?;
+        for (table, &size) in layout.table_sizes.iter().enumerate() {
+            self.put32(id, size, self.object.module.tables[table].min as u32)?;
+        }
+        if let Some(trap) = self.put_elements(id)? {
+            return Ok((id, Some(trap)));
+        }
+        if let Some(trap) = self.put_data(id)? {
+            return Ok((id, Some(trap)));
+        }
+        if let Some(start) = self.object.module.start
+            && !self.object.module.is_imported(start)
+            && let Outcome::Trapped(site) = self.call(id, start, &[], DEFAULT_FUEL)?.outcome
+        {
+            return Ok((id, Some(site.kind)));
+        }
+        Ok((id, None))
+    }
+
+    fn put_globals(&self, id: InstanceId, imported: ImportedGlobals<'_>) -> Result<()> {
+        let module = &self.object.module;
+        let mut values: Vec<u64> = Vec::new();
+        for (index, global) in module.globals.iter().enumerate() {
+            let value = match &global.init {
+                Some(init) => init.evaluate(|g| values[g as usize], |f| u64::from(f) + 1),
+                None => {
+                    let import = &module.imported_globals[index];
+                    imported(&import.module, &import.name).ok_or_else(|| {
+                        let what = format!("the module imports the global {}.{}", import.module, import.name);
+                        Error::new(Kind::Unsupported, what)
+                    })?
+                }
+            };
+            values.push(value);
+            self.put64(id, self.object.layout.globals[index], value)?;
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, id: InstanceId, expr: &ConstExpr) -> u64 {
+        let global = |g: u32| self.get64(id, self.object.layout.globals[g as usize]).unwrap_or(0);
+        expr.evaluate(global, |f| u64::from(f) + 1)
+    }
+
+    fn put_elements(&self, id: InstanceId) -> Result<Option<TrapKind>> {
+        for (index, elements) in self.object.module.elements.iter().enumerate() {
+            let (length, at) = self.object.layout.elements[index];
+            let items: Vec<u8> =
+                elements.items.iter().flat_map(|item| (self.evaluate(id, item) as u32).to_le_bytes()).collect();
+            match &elements.placement {
+                Placement::Passive => {
+                    self.put32(id, length, elements.items.len() as u32)?;
+                    self.loaded.write(self.at(id, at), &items)?;
+                }
+                Placement::Declared => {}
+                Placement::Active { index: table, offset } => {
+                    let offset = self.evaluate(id, offset);
+                    let size = self.object.module.tables[*table as usize].min;
+                    if offset + elements.items.len() as u64 > size {
+                        return Ok(Some(TrapKind::TableBounds));
+                    }
+                    let entries = self.object.layout.tables[*table as usize];
+                    self.loaded.write(self.at(id, entries) + offset as usize * 4, &items)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn put_data(&self, id: InstanceId) -> Result<Option<TrapKind>> {
+        for (index, data) in self.object.module.data.iter().enumerate() {
+            let (length, at) = self.object.layout.data[index];
+            let bytes = &self.bytes[data.range.clone()];
+            match &data.placement {
+                Placement::Active { offset, .. } => {
+                    let offset = self.evaluate(id, offset);
+                    if offset + bytes.len() as u64 > self.object.layout.memory_min {
+                        return Ok(Some(TrapKind::MemoryBounds));
+                    }
+                    self.loaded.write(self.base(id) as usize + offset as usize, bytes)?;
+                }
+                _ => {
+                    self.put32(id, length, bytes.len() as u32)?;
+                    self.loaded.write(self.at(id, at), bytes)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Calls a function, by its index, with arguments as [`Outcome::Returned`] gives results.
+    ///
+    /// # Errors
+    /// `NotFound` when the function was not compiled, `Kernel` when the kernel refuses the run.
+    pub fn call(&self, id: InstanceId, function: u32, arguments: &[u64], fuel: u64) -> Result<Run> {
+        let compiled = self.object.report.functions.iter().find(|f| f.index == function).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("function {function} was not compiled")).help("see the report")
+        })?;
+        let full = (fuel.min(i64::MAX as u64 / 2) as i64 + 1 + FUEL_EMPTY) as u64;
+        self.put64(id, FUEL, full)?;
+        self.put32(id, TRAP, 0)?;
+        self.put64(id, SHADOW_POINTER, 0)?;
+        let mut context = [0u8; CONTEXT_BYTES];
+        context[..4].copy_from_slice(&function.to_le_bytes());
+        context[4..8].copy_from_slice(&(self.base(id) as u32).to_le_bytes());
+        for (index, argument) in arguments.iter().enumerate() {
+            match index {
+                0..4 => context[8 + 8 * index..16 + 8 * index].copy_from_slice(&argument.to_le_bytes()),
+                _ => self.put64(id, compiled.frame_slot - 8 * (index as i32 - 4), *argument)?,
+            }
+        }
+        let rc = self.loaded.run(self.entry, &mut context)?;
+        if rc != 0 {
+            return Err(Error::new(Kind::NotFound, format!("function {function} is no export that was compiled")));
+        }
+        let fuel_used = full.saturating_sub(self.get64(id, FUEL)?);
+        let trap = self.get64(id, TRAP)? as u32;
+        if trap != 0 {
+            let site = self
+                .object
+                .sites
+                .get(trap as usize - 1)
+                .copied()
+                .ok_or_else(|| Error::new(Kind::Internal, format!("trap {trap} has no site")))?;
+            return Ok(Run { outcome: Outcome::Trapped(site), fuel_used });
+        }
+        let count = self.object.module.signature(function).results.len();
+        let mut results = Vec::with_capacity(count);
+        for index in 0..count {
+            results.push(match index {
+                0 => u64::from_le_bytes(context[40..48].try_into().unwrap_or_default()),
+                _ => self.get64(id, RESULTS - 8 * (index as i32 - 1))?,
+            });
+        }
+        Ok(Run { outcome: Outcome::Returned(results), fuel_used })
+    }
+
+    /// Reads linear memory.
+    ///
+    /// # Errors
+    /// `BadInput` when the range is not inside the arena.
+    pub fn read_memory(&self, id: InstanceId, address: u32, into: &mut [u8]) -> Result<()> {
+        self.loaded.read(self.base(id) as usize + address as usize, into)
+    }
+
+    /// Writes linear memory.
+    ///
+    /// # Errors
+    /// `BadInput` when the range is not inside the arena.
+    pub fn write_memory(&self, id: InstanceId, address: u32, bytes: &[u8]) -> Result<()> {
+        self.loaded.write(self.base(id) as usize + address as usize, bytes)
+    }
+
+    /// A global's value.
+    ///
+    /// # Errors
+    /// `BadInput` when the arena does not reach there.
+    pub fn global(&self, id: InstanceId, global: u32) -> Result<u64> {
+        self.get64(id, self.object.layout.globals[global as usize])
+    }
+
+    /// Whether the guards around an instance are as they were made.
+    ///
+    /// # Errors
+    /// `BadInput` when the arena does not reach there.
+    pub fn guards_intact(&self, id: InstanceId) -> Result<bool> {
+        let layout = &self.object.layout;
+        let start = self.base(id) as usize - layout.header as usize;
+        let end = start + layout.instance_bytes() as usize - GUARD as usize;
+        let mut bytes = vec![0; GUARD as usize];
+        for at in [start, end] {
+            self.loaded.read(at, &mut bytes)?;
+            if bytes.iter().any(|&byte| byte != GUARD_BYTE) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,248 @@
+//! The unsafe half of the runner: one loaded object, its arena mapped here, and PROG_TEST_RUN of its syscall programs.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_void},
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+use skep_error::{Error, Kind, Result};
+
+/// The size of a page of the arena, in bytes.
+const PAGE: usize = 4096;
+
+/// How an object is loaded.
+#[derive(Clone, Debug)]
+pub struct LoadOptions {
+    /// Pages of 4 KiB that the arena has; at most 1 Mi (4 GiB).
+    pub arena_pages: u32,
+    /// Keep the verifier's log of a load that succeeds too (its statistics only).
+    pub keep_log: bool,
+}
+
+/// What the verifier said about one program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Instructions emitted, as the kernel counts them after it linked the program.
+    pub emitted: u32,
+    /// Instructions the verifier walked (`bpf_prog_info.verified_insns`, kernel 5.16).
+    pub walked: u32,
+    /// From the call of the loader to its return: verification and JIT.
+    pub load_time: Duration,
+}
+
+/// A loaded object. Dropping it unloads its programs and unmaps its arena.
+pub struct Loaded {
+    object: NonNull<libbpf_sys::bpf_object>,
+    arena: NonNull<u8>,
+    arena_len: usize,
+    verified: Vec<(String, Verified)>,
+    log: String,
+}
+
+// SAFETY: libbpf objects have no thread affinity; `Loaded` owns this one and hands out no pointer to it.
+unsafe impl Send for Loaded {}
+
+/// Where the next arena is mapped: every load takes an address of its own whose low 32 bits are zero, so that arena
+/// offsets are the low half of the address and loads in one process never collide.
+static NEXT_ARENA: AtomicU64 = AtomicU64::new(1 << 44);
+
+impl Loaded {
+    /// Loads `elf`. Its arena map must be called `arena`.
+    ///
+    /// # Errors
+    /// `BadInput` when libbpf cannot open the object, `Kernel` when the kernel refuses it: the detail is the
+    /// verifier's log.
+    pub fn load(elf: &[u8], options: &LoadOptions) -> Result<Self> {
+        let mut log = vec![0u8; 1 << 20];
+        let name = CString::new("wasm2bpf").unwrap_or_default();
+        let opts = libbpf_sys::bpf_object_open_opts {
+            sz: size_of::<libbpf_sys::bpf_object_open_opts>() as _,
+            object_name: name.as_ptr(),
+            kernel_log_buf: log.as_mut_ptr().cast::<c_char>(),
+            kernel_log_size: log.len() as _,
+            kernel_log_level: if options.keep_log { 4 } else { 0 },
+            ..Default::default()
+        };
+        // SAFETY: the buffer outlives the call, libbpf copies it; `opts` and the log outlive the load below.
+        let object = unsafe { libbpf_sys::bpf_object__open_mem(elf.as_ptr().cast(), elf.len() as _, &opts) };
+        let Some(object) = NonNull::new(object) else {
+            return Err(Error::io(std::io::Error::last_os_error()).context("opening the compiled object with libbpf"));
+        };
+        let mut loaded =
+            Self { object, arena: NonNull::dangling(), arena_len: 0, verified: Vec::new(), log: String::new() };
+        let len = options.arena_pages as usize * PAGE;
+        let at = NEXT_ARENA.fetch_add(1 << 33, Ordering::Relaxed);
+        // SAFETY: `object` is open and not loaded yet, so its maps may still be changed.
+        let map = unsafe {
+            let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
+            if !map.is_null() {
+                libbpf_sys::bpf_map__set_max_entries(map, options.arena_pages);
+                libbpf_sys::bpf_map__set_map_extra(map, at);
+            }
+            map
+        };
+        let start = Instant::now();
+        // SAFETY: `object` is open; the log buffer it writes to is alive.
+        let rc = unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) };
+        let load_time = start.elapsed();
+        loaded.log = CStr::from_bytes_until_nul(&log).map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        if rc != 0 {
+            let error = std::io::Error::from_raw_os_error(-rc);
+            let log = std::mem::take(&mut loaded.log);
+            return Err(Error::new(Kind::Kernel, error.to_string())
+                .context("loading the compiled object")
+                .detail(log)
+                .help(
+                    "a module that compiles and does not load is a defect of the compiler; report it with this log",
+                ));
+        }
+        loaded.verified = loaded.collect_verified(load_time);
+        if !map.is_null() {
+            let mut size = 0;
+            // SAFETY: the map is loaded; libbpf mapped the arena at `at` and keeps it mapped until the object closes.
+            let base = unsafe { libbpf_sys::bpf_map__initial_value(map, &mut size) };
+            let Some(base) = NonNull::new(base.cast::<u8>()) else {
+                return Err(Error::new(Kind::Kernel, "the arena is not mapped").context("loading the compiled object"));
+            };
+            loaded.arena = base;
+            loaded.arena_len = len;
+        }
+        Ok(loaded)
+    }
+
+    fn programs(&self) -> Vec<*mut libbpf_sys::bpf_program> {
+        let mut programs = Vec::new();
+        let mut at = std::ptr::null_mut();
+        loop {
+            // SAFETY: `object` is alive; the iteration yields pointers that live as long as it.
+            at = unsafe { libbpf_sys::bpf_object__next_program(self.object.as_ptr(), at) };
+            if at.is_null() {
+                return programs;
+            }
+            programs.push(at);
+        }
+    }
+
+    fn collect_verified(&self, load_time: Duration) -> Vec<(String, Verified)> {
+        let mut out = Vec::new();
+        for program in self.programs() {
+            // SAFETY: `program` belongs to the living object; `info` is plain data the kernel fills up to `len`.
+            let (name, info, insns, fd) = unsafe {
+                let fd = libbpf_sys::bpf_program__fd(program);
+                let mut info = std::mem::zeroed::<libbpf_sys::bpf_prog_info>();
+                let mut len = size_of::<libbpf_sys::bpf_prog_info>() as u32;
+                libbpf_sys::bpf_prog_get_info_by_fd(fd, &mut info, &mut len);
+                let name = CStr::from_ptr(libbpf_sys::bpf_program__name(program)).to_string_lossy().into_owned();
+                (name, info, libbpf_sys::bpf_program__insn_cnt(program), fd)
+            };
+            if fd >= 0 {
+                let verified = Verified { emitted: insns as u32, walked: info.verified_insns, load_time };
+                out.push((name, verified));
+            }
+        }
+        out
+    }
+
+    /// What the verifier said about each program of the object, by the program's name.
+    pub fn verified(&self) -> &[(String, Verified)] {
+        &self.verified
+    }
+
+    /// The verifier's log of the load, empty unless it was asked for.
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// The arena's length in bytes.
+    pub fn arena_len(&self) -> usize {
+        self.arena_len
+    }
+
+    /// Writes `bytes` at `offset` of the arena; touching a page here is what makes the kernel allocate it.
+    ///
+    /// # Errors
+    /// `BadInput` when the range is not inside the arena.
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<()> {
+        self.check(offset, bytes.len())?;
+        // SAFETY: checked above; the arena is mapped readable and writable, and `bytes` is not part of it.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.as_ptr().add(offset), bytes.len()) };
+        Ok(())
+    }
+
+    /// Fills `len` bytes at `offset` with `byte`.
+    ///
+    /// # Errors
+    /// `BadInput` when the range is not inside the arena.
+    pub fn fill(&self, offset: usize, len: usize, byte: u8) -> Result<()> {
+        self.check(offset, len)?;
+        // SAFETY: checked above; the arena is mapped readable and writable.
+        unsafe { std::ptr::write_bytes(self.arena.as_ptr().add(offset), byte, len) };
+        Ok(())
+    }
+
+    /// Reads `into.len()` bytes at `offset` of the arena.
+    ///
+    /// # Errors
+    /// `BadInput` when the range is not inside the arena.
+    pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
+        self.check(offset, into.len())?;
+        // SAFETY: checked above; `into` is not part of the arena.
+        unsafe { std::ptr::copy_nonoverlapping(self.arena.as_ptr().add(offset), into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
+    fn check(&self, offset: usize, len: usize) -> Result<()> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.arena_len => Ok(()),
+            _ => Err(Error::new(Kind::BadInput, format!("{len} bytes at {offset:#x} are not inside the arena"))),
+        }
+    }
+
+    /// The descriptor of the program called `name`.
+    ///
+    /// # Errors
+    /// `NotFound` when the object has no such program.
+    pub fn program(&self, name: &str) -> Result<i32> {
+        for program in self.programs() {
+            // SAFETY: `program` belongs to the living object.
+            let (found, fd) = unsafe {
+                (CStr::from_ptr(libbpf_sys::bpf_program__name(program)), libbpf_sys::bpf_program__fd(program))
+            };
+            if found.to_bytes() == name.as_bytes() && fd >= 0 {
+                return Ok(fd);
+            }
+        }
+        Err(Error::new(Kind::NotFound, format!("the object has no program `{name}`")))
+    }
+
+    /// Runs a syscall program (from [`Loaded::program`]) once; `context` is what its first argument points to, read
+    /// and written. Returns the program's return value.
+    ///
+    /// # Errors
+    /// `Kernel` when the kernel refuses the run.
+    pub fn run(&self, program: i32, context: &mut [u8]) -> Result<u32> {
+        let mut opts = libbpf_sys::bpf_test_run_opts {
+            sz: size_of::<libbpf_sys::bpf_test_run_opts>() as _,
+            ctx_in: context.as_ptr().cast::<c_void>(),
+            ctx_size_in: context.len() as u32,
+            ..Default::default()
+        };
+        // A syscall program's context is written back to `ctx_in`.
+        // SAFETY: `context` is writable and lives through the call, which is synchronous.
+        let rc = unsafe { libbpf_sys::bpf_prog_test_run_opts(program, &mut opts) };
+        if rc != 0 {
+            let error = std::io::Error::from_raw_os_error(-rc);
+            return Err(Error::new(Kind::Kernel, error.to_string()).context("running a compiled program"));
+        }
+        Ok(opts.retval)
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // SAFETY: the object is owned and closed once; the arena's mapping goes with it and is not used after.
+        unsafe { libbpf_sys::bpf_object__close(self.object.as_ptr()) }
+    }
+}

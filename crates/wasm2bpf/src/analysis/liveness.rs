@@ -1,0 +1,135 @@
+//! Live registers at the end of each block: the backward dataflow, to a fixed point.
+
+use super::{RegSet, Shared};
+use crate::ir::{Block, Function, Op, Reg, Term};
+
+/// Which shared registers are live at the end of each block.
+pub(crate) struct Liveness {
+    pub(crate) shared: Shared,
+    pub(crate) live_out: Vec<RegSet>,
+}
+
+/// Calls `f` with the registers that a block's beginning and end read besides what its instructions say: fuel is
+/// counted by headers and stored by returns.
+pub(crate) fn implicit_uses(function: &Function, block: &Block, mut f: impl FnMut(Reg)) {
+    if let Some(fuel) = function.fuel
+        && (block.header || matches!(block.term, Term::Return(_)))
+    {
+        f(fuel);
+    }
+}
+
+impl Liveness {
+    pub(crate) fn new(f: &Function) -> Self {
+        let shared = Shared::new(f);
+        let count = shared.regs.len();
+        let (mut gen_, mut kill) = (Vec::new(), Vec::new());
+        for block in &f.blocks {
+            let (mut uses, mut defs) = (RegSet::new(count), RegSet::new(count));
+            if block.header
+                && let Some(number) = f.fuel.and_then(|fuel| shared.number(fuel))
+            {
+                uses.insert(number);
+            }
+            for inst in &block.insts {
+                inst.op.uses(|reg| {
+                    if let Some(number) = shared.number(reg)
+                        && !defs.contains(number)
+                    {
+                        uses.insert(number);
+                    }
+                });
+                inst.op.defs(|reg| {
+                    if let Some(number) = shared.number(reg) {
+                        defs.insert(number);
+                    }
+                });
+            }
+            let mut last = |reg| {
+                if let Some(number) = shared.number(reg)
+                    && !defs.contains(number)
+                {
+                    uses.insert(number);
+                }
+            };
+            block.term.uses(&mut last);
+            implicit_uses(f, block, last);
+            gen_.push(uses);
+            kill.push(defs);
+        }
+        let mut predecessors = vec![Vec::new(); f.blocks.len()];
+        for (id, block) in f.blocks() {
+            block.term.successors(|to| predecessors[to.0 as usize].push(id.0));
+        }
+        let mut live_in = gen_.clone();
+        let mut live_out = vec![RegSet::new(count); f.blocks.len()];
+        let mut work: Vec<u32> = (0..f.blocks.len() as u32).collect();
+        let mut queued = vec![true; f.blocks.len()];
+        while let Some(id) = work.pop() {
+            let index = id as usize;
+            queued[index] = false;
+            let mut out = std::mem::replace(&mut live_out[index], RegSet::new(0));
+            f.blocks[index].term.successors(|to| {
+                out.union(&live_in[to.0 as usize]);
+            });
+            let mut new_in = RegSet::new(count);
+            new_in.assign(&out, &kill[index], &gen_[index]);
+            live_out[index] = out;
+            if new_in != live_in[index] {
+                live_in[index] = new_in;
+                for &before in &predecessors[index] {
+                    if !std::mem::replace(&mut queued[before as usize], true) {
+                        work.push(before);
+                    }
+                }
+            }
+        }
+        Self { shared, live_out }
+    }
+}
+
+/// Removes instructions whose result nothing reads and that do nothing else.
+pub(crate) fn remove_dead(f: &mut Function, liveness: &Liveness) {
+    let mut local = vec![false; f.regs.len()];
+    for (index, block) in f.blocks.iter_mut().enumerate() {
+        let mut live = liveness.live_out[index].clone();
+        let shared = &liveness.shared;
+        block.term.uses(|reg| match shared.number(reg) {
+            Some(number) => live.insert(number),
+            None => local[reg.0 as usize] = true,
+        });
+        let mut keep = vec![true; block.insts.len()];
+        for (position, inst) in block.insts.iter().enumerate().rev() {
+            let mut needed = !is_pure(&inst.op);
+            inst.op.defs(|reg| match shared.number(reg) {
+                Some(number) => {
+                    needed |= live.contains(number);
+                    live.remove(number);
+                }
+                None => needed |= std::mem::take(&mut local[reg.0 as usize]),
+            });
+            keep[position] = needed;
+            if needed {
+                inst.op.uses(|reg| match shared.number(reg) {
+                    Some(number) => live.insert(number),
+                    None => local[reg.0 as usize] = true,
+                });
+            }
+        }
+        let mut keep = keep.into_iter();
+        block.insts.retain(|_| keep.next().unwrap_or(true));
+    }
+}
+
+fn is_pure(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Const { .. }
+            | Op::Copy { .. }
+            | Op::Bin { .. }
+            | Op::Un { .. }
+            | Op::Set { .. }
+            | Op::Select { .. }
+            | Op::Get { .. }
+    )
+}

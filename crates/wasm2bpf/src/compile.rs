@@ -1,0 +1,313 @@
+//! The stages in order, and what is decided between functions: which are compiled, where their frames stand.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::{
+    Object, Options, Reason, Refusal, Report,
+    analysis::{bounds, known, liveness},
+    elf, emit,
+    ir::{Function, ROUTINES, Term},
+    layout::Layout,
+    lower::{Lowering, routines::Routines},
+    merge::{self, Functions},
+    module::Module,
+    refusal::Limit,
+    regalloc,
+    report::FunctionReport,
+    trap::TrapSite,
+};
+
+/// Functions of ours in one chain of calls: the kernel allows 8 frames (`MAX_CALL_FRAMES`), one is the caller's.
+const MAX_DEPTH: u32 = 7;
+
+fn whole(reason: Reason) -> Refusal {
+    Refusal { reason, function: None, name: None, offset: 0 }
+}
+
+fn at_function(module: &Module, index: u32, reason: Reason) -> Refusal {
+    let name = module.functions.get(index as usize).and_then(|_| module.function_name(index)).map(str::to_owned);
+    Refusal { reason, function: Some(index), name, offset: 0 }
+}
+
+/// Compiles a module; see [`crate::compile`].
+pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
+    let mut module = Module::parse(bytes)?;
+    if let (Some(memory), Some((min, max))) = (&mut module.memory, options.imported_memory)
+        && memory.imported
+    {
+        (memory.min, memory.max) = (u64::from(min), Some(u64::from(max)));
+    }
+    check_limits(&module, options)?;
+    let (mut functions, mut refused) = lower_all(&module, options, bytes)?;
+    spread_refusals(&module, &mut functions, &mut refused);
+    if !options.partial
+        && let Some(refusal) = refused.values().find(|r| !matches!(r.reason, Reason::Callee(_)))
+    {
+        return Err(refusal.clone());
+    }
+    let before = functions.len();
+    merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack);
+    let merged = functions.len() > before;
+    if functions.len() > 255 {
+        return Err(whole(Reason::Limit(Limit::Functions { needed: functions.len() })));
+    }
+    finish(&module, options, functions, refused, merged)
+}
+
+fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
+    if let Some(memory) = module.memory
+        && memory.min > u64::from(options.max_memory_pages.min(32768))
+    {
+        let limit = Limit::Memory { needed: memory.min, granted: u64::from(options.max_memory_pages) };
+        return Err(whole(Reason::Limit(limit)));
+    }
+    if module.tables.iter().any(|table| table.min > 65536) {
+        return Err(whole(Reason::Limit(Limit::Table)));
+    }
+    Ok(())
+}
+
+type Refused = BTreeMap<u32, Refusal>;
+
+/// Lowers what the roots reach.
+fn lower_all(module: &Module, options: &Options, bytes: &[u8]) -> Result<(Functions, Refused), Refusal> {
+    let mut routines = Routines::default();
+    let (mut functions, mut refused) = (Functions::new(), Refused::new());
+    let mut work: Vec<u32> = module.roots().into_iter().rev().collect();
+    let mut seen: HashSet<u32> = work.iter().copied().collect();
+    while let Some(index) = work.pop() {
+        if index < ROUTINES && module.is_imported(index) {
+            continue;
+        }
+        let lowered = match routines.build(index, module, options) {
+            Some(routine) => Ok(routine),
+            None => Lowering::function(module, options, &mut routines, bytes, index),
+        };
+        match lowered {
+            Ok(function) => {
+                work.extend(function.callees().filter(|&callee| seen.insert(callee)));
+                functions.insert(index, function);
+            }
+            Err(refusal) if options.partial => {
+                refused.insert(index, refusal);
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    Ok((functions, refused))
+}
+
+/// What calls a refused function is refused.
+fn spread_refusals(module: &Module, functions: &mut Functions, refused: &mut Refused) {
+    let mut callers: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (&index, function) in functions.iter() {
+        for callee in function.callees() {
+            callers.entry(callee).or_default().push(index);
+        }
+    }
+    let mut work: Vec<u32> = refused.keys().copied().collect();
+    while let Some(callee) = work.pop() {
+        for &caller in callers.get(&callee).into_iter().flatten() {
+            if functions.remove(&caller).is_some() {
+                refused.insert(caller, at_function(module, caller, Reason::Callee(callee)));
+                work.push(caller);
+            }
+        }
+    }
+}
+
+/// Whether a function leaves traps, or spends fuel, itself.
+fn own_effects(function: &Function) -> (bool, bool) {
+    let burns = function.fuel.is_some();
+    let insts = function.blocks.iter().flat_map(|block| &block.insts);
+    let terms = function.blocks.iter().map(|block| &block.term);
+    let traps = insts.map(|inst| &inst.op).any(emit::can_trap) || terms.into_iter().any(|t| matches!(t, Term::Trap(_)));
+    (burns || traps, burns)
+}
+
+/// Callees before callers.
+fn bottom_up(functions: &Functions) -> Vec<u32> {
+    let (mut order, mut seen) = (Vec::new(), HashSet::new());
+    for &root in functions.keys() {
+        let mut stack = vec![(root, false)];
+        while let Some((index, done)) = stack.pop() {
+            let Some(function) = functions.get(&index) else { continue };
+            if done {
+                order.push(index);
+            } else if seen.insert(index) {
+                stack.push((index, true));
+                stack.extend(function.callees().filter(|callee| !seen.contains(callee)).map(|callee| (callee, false)));
+            }
+        }
+    }
+    order
+}
+
+struct Prepared {
+    function: Function,
+    alloc: regalloc::Allocation,
+    decisions: known::Decisions,
+}
+
+fn prepare(mut function: Function, memory_min: u64) -> Prepared {
+    bounds::prove(&mut function, memory_min);
+    let before = liveness::Liveness::new(&function);
+    liveness::remove_dead(&mut function, &before);
+    let live = liveness::Liveness::new(&function);
+    let decisions = known::decide(&mut function, &live);
+    let alloc = regalloc::allocate(&function, &live);
+    Prepared { function, alloc, decisions }
+}
+
+fn finish(
+    module: &Module,
+    options: &Options,
+    functions: Functions,
+    refused: Refused,
+    merged: bool,
+) -> Result<Object, Refusal> {
+    let order = bottom_up(&functions);
+    let mut callees = callee_table(module, options, &functions, &order);
+    let memory_min = module.memory.map_or(0, |memory| memory.min << 16);
+    let prepared: BTreeMap<u32, Prepared> =
+        functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min))).collect();
+
+    // A function's frame stands above those of all that call it.
+    let mut frames = 0;
+    for &index in order.iter().rev() {
+        let Some(this) = prepared.get(&index) else { continue };
+        let end = callees[&index].frame + this.alloc.frame;
+        frames = frames.max(end);
+        for callee in this.function.callees() {
+            if let Some(callee) = callees.get_mut(&callee) {
+                callee.frame = callee.frame.max(end);
+            }
+        }
+    }
+    let layout = Layout::new(module, options, frames, if merged { options.shadow_stack } else { 0 })
+        .ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
+
+    let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
+    let program = emit::Program { options, layout: &layout, functions: &callees };
+    let memory_static = !module.grows_memory;
+    let (mut sites, mut codes) = (Vec::new(), BTreeMap::new());
+    for (&index, this) in &prepared {
+        let exported = roots.binary_search(&index).is_ok();
+        let (f, alloc, decisions) = (&this.function, &this.alloc, &this.decisions);
+        let code = emit::function(f, alloc, decisions, &program, &mut sites, exported, memory_static)
+            .ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?;
+        codes.insert(index, code);
+    }
+    attribute(module, &mut sites);
+    let entry = crate::entry::emit(&roots).unwrap_or_default();
+    let symbols = symbols(module, options, prepared.keys().copied());
+    let linked: Vec<elf::Linked<'_>> = codes
+        .iter()
+        .map(|(&index, code)| elf::Linked {
+            index,
+            symbol: symbols[&index].clone(),
+            params: prepared[&index].function.regs[..prepared[&index].function.params as usize].to_vec(),
+            code,
+        })
+        .collect();
+    let externals = externals(module, options, &prepared);
+    let pages = (layout.instance_bytes() / 4096 + 1) as u32;
+    let elf = elf::write(&linked, &externals, &entry, pages)
+        .map_err(|error| whole(Reason::Feature(format!("what the object writer refuses ({error})"))))?;
+
+    let functions = prepared
+        .iter()
+        .map(|(&index, this)| FunctionReport {
+            index,
+            name: this.function.name.clone(),
+            symbol: symbols[&index].clone(),
+            slots: codes[&index].slots(),
+            spilled: this.alloc.spilled,
+            frame: this.alloc.frame,
+            loops: this.function.blocks.iter().filter(|block| block.header).count() as u32,
+            frame_slot: layout.slot(callees[&index].frame),
+        })
+        .collect();
+    let ir = prepared.values().map(|this| this.function.to_string()).collect();
+    let listing = crate::listing::print(&linked, &sites);
+    let report = Report { functions, refused: refused.into_values().collect() };
+    Ok(Object { elf, layout, sites, report, ir, listing, module: module.clone() })
+}
+
+/// Sites in merged functions get the function that their offset is in.
+fn attribute(module: &Module, sites: &mut [TrapSite]) {
+    for site in sites {
+        let body = module.bodies.partition_point(|body| body.range.end <= site.offset as usize);
+        if module.bodies.get(body).is_some_and(|body| body.range.contains(&(site.offset as usize))) {
+            site.function = (body + module.imported_functions.len()) as u32;
+        }
+    }
+}
+
+fn callee_table(
+    module: &Module,
+    options: &Options,
+    functions: &Functions,
+    order: &[u32],
+) -> HashMap<u32, emit::Callee> {
+    let mut callees: HashMap<u32, emit::Callee> = HashMap::new();
+    for (index, import) in module.imported_functions.iter().enumerate() {
+        let binding = options.imports.get(&(import.module.clone(), import.name.clone())).cloned();
+        let results = module.signature(index as u32).result_types().collect();
+        let callee = emit::Callee { frame: 0, traps: false, burns: false, results, binding };
+        callees.insert(index as u32, callee);
+    }
+    for index in order {
+        let function = &functions[index];
+        let (mut traps, mut burns) = own_effects(function);
+        for callee in function.callees().filter_map(|callee| callees.get(&callee)) {
+            traps |= callee.traps;
+            burns |= callee.burns;
+        }
+        let results = function.results.clone();
+        callees.insert(*index, emit::Callee { frame: 0, traps, burns, results, binding: None });
+    }
+    callees
+}
+
+fn externals(module: &Module, options: &Options, prepared: &BTreeMap<u32, Prepared>) -> Vec<elf::External> {
+    let mut called: Vec<u32> = prepared.values().flat_map(|this| this.function.callees()).collect();
+    called.sort_unstable();
+    called.dedup();
+    let imported = called.into_iter().filter(|&index| index < ROUTINES && module.is_imported(index));
+    imported
+        .filter_map(|index| {
+            let import = &module.imported_functions[index as usize];
+            match options.imports.get(&(import.module.clone(), import.name.clone())) {
+                Some(crate::Binding::Function(symbol)) => Some(elf::External {
+                    index,
+                    symbol: symbol.clone(),
+                    params: module.signature(index).param_types().collect(),
+                }),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// A symbol for each function: the prefix and its name, with what a symbol cannot have replaced, and its index where
+/// two would be equal.
+fn symbols(module: &Module, options: &Options, functions: impl Iterator<Item = u32>) -> BTreeMap<u32, String> {
+    let mut taken = HashSet::new();
+    functions
+        .map(|index| {
+            let name = if index < ROUTINES { module.function_name(index) } else { None };
+            let clean = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' };
+            let mut symbol: String = match name {
+                Some(name) => options.prefix.chars().chain(name.chars().map(clean)).take(100).collect(),
+                None if index >= ROUTINES => format!("{}routine{}", options.prefix, index - ROUTINES),
+                None => format!("{}f{index}", options.prefix),
+            };
+            if !taken.insert(symbol.clone()) || symbol == elf::ENTRY {
+                symbol = format!("{symbol}_{index}");
+                taken.insert(symbol.clone());
+            }
+            (index, symbol)
+        })
+        .collect()
+}

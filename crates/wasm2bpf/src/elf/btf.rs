@@ -1,0 +1,170 @@
+//! BTF: the types of the functions and of the arena map, and the function info that the kernel wants for global
+//! functions (`Documentation/bpf/btf.rst`).
+
+use crate::module::Ty;
+
+const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_FUNC: u32 = 12;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+
+/// Linkage of functions and variables.
+pub(super) const GLOBAL: u32 = 1;
+pub(super) const EXTERN: u32 = 2;
+
+/// BTF under construction. Types are numbered from 1.
+pub(super) struct Btf {
+    types: Vec<u8>,
+    strings: Vec<u8>,
+    count: u32,
+    pub(super) u32_type: u32,
+    pub(super) u64_type: u32,
+    int_type: u32,
+    index_type: u32,
+}
+
+impl Btf {
+    pub(super) fn new() -> Self {
+        let mut btf = Self {
+            types: Vec::new(),
+            strings: vec![0],
+            count: 0,
+            u32_type: 0,
+            u64_type: 0,
+            int_type: 0,
+            index_type: 0,
+        };
+        btf.u32_type = btf.int("unsigned int", 4, 0);
+        btf.u64_type = btf.int("unsigned long long", 8, 0);
+        btf.int_type = btf.int("int", 4, 1);
+        btf.index_type = btf.int("__ARRAY_SIZE_TYPE__", 4, 0);
+        btf
+    }
+
+    pub(super) fn string(&mut self, text: &str) -> u32 {
+        let at = self.strings.len() as u32;
+        self.strings.extend(text.as_bytes());
+        self.strings.push(0);
+        at
+    }
+
+    fn word(&mut self, value: u32) {
+        self.types.extend(value.to_le_bytes());
+    }
+
+    fn begin(&mut self, name: u32, kind: u32, vlen: u32, size_or_type: u32) -> u32 {
+        self.word(name);
+        self.word(kind << 24 | vlen);
+        self.word(size_or_type);
+        self.count += 1;
+        self.count
+    }
+
+    fn int(&mut self, name: &str, bytes: u32, encoding: u32) -> u32 {
+        let name = self.string(name);
+        let id = self.begin(name, KIND_INT, 0, bytes);
+        self.word(encoding << 24 | bytes * 8);
+        id
+    }
+
+    /// A function: its prototype and itself. The base comes first; parameters after the fourth and results after the
+    /// first are in memory.
+    pub(super) fn function(&mut self, name: &str, params: &[Ty], linkage: u32) -> u32 {
+        let params = &params[..params.len().min(4)];
+        let proto = self.begin(0, KIND_FUNC_PROTO, params.len() as u32 + 1, self.u64_type);
+        let base = self.string("base");
+        self.word(base);
+        self.word(self.u32_type);
+        for (index, ty) in params.iter().enumerate() {
+            let param = self.string(&format!("p{index}"));
+            self.word(param);
+            self.word(if *ty == Ty::I32 { self.u32_type } else { self.u64_type });
+        }
+        let name = self.string(name);
+        self.begin(name, KIND_FUNC, linkage, proto)
+    }
+
+    /// The entry program: a pointer in, an int out.
+    pub(super) fn entry(&mut self, name: &str) -> u32 {
+        let pointer = self.begin(0, KIND_PTR, 0, 0);
+        let proto = self.begin(0, KIND_FUNC_PROTO, 1, self.int_type);
+        let context = self.string("ctx");
+        self.word(context);
+        self.word(pointer);
+        let name = self.string(name);
+        self.begin(name, KIND_FUNC, GLOBAL, proto)
+    }
+
+    /// `int (*name)[value]`: how a map definition says a number.
+    fn number(&mut self, value: u32) -> u32 {
+        let array = self.begin(0, KIND_ARRAY, 0, 0);
+        self.word(self.int_type);
+        self.word(self.index_type);
+        self.word(value);
+        self.begin(0, KIND_PTR, 0, array)
+    }
+
+    /// The arena map's definition in `.maps`; returns its variable.
+    pub(super) fn arena(&mut self, map_type: u32, map_flags: u32, pages: u32) -> u32 {
+        let members = [("type", map_type), ("map_flags", map_flags), ("max_entries", pages)];
+        let members: Vec<(u32, u32)> =
+            members.map(|(name, value)| (self.string(name), self.number(value))).into_iter().collect();
+        let id = self.begin(0, KIND_STRUCT, members.len() as u32, members.len() as u32 * 8);
+        for (position, (name, ty)) in members.iter().enumerate() {
+            self.word(*name);
+            self.word(*ty);
+            self.word(position as u32 * 64);
+        }
+        let name = self.string("arena");
+        let variable = self.begin(name, KIND_VAR, 0, id);
+        self.word(GLOBAL);
+        let section = self.string(".maps");
+        self.begin(section, KIND_DATASEC, 1, 24);
+        self.word(variable);
+        self.word(0);
+        self.word(24);
+        variable
+    }
+
+    /// The `.BTF` section.
+    pub(super) fn finish(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend(0xeb9fu16.to_le_bytes());
+        out.extend([1, 0]);
+        let (types, strings) = (self.types.len() as u32, self.strings.len() as u32);
+        for word in [24, 0, types, types, strings] {
+            out.extend(word.to_le_bytes());
+        }
+        out.extend(self.types);
+        out.extend(self.strings);
+        out
+    }
+}
+
+/// The `.BTF.ext` section: for each section of code (its name as a BTF string), functions by byte offset and type.
+pub(super) fn extension(sections: &[(u32, Vec<(u32, u32)>)]) -> Vec<u8> {
+    let mut info = Vec::new();
+    info.extend(8u32.to_le_bytes());
+    for (name, functions) in sections.iter().filter(|(_, functions)| !functions.is_empty()) {
+        info.extend(name.to_le_bytes());
+        info.extend((functions.len() as u32).to_le_bytes());
+        for (offset, ty) in functions {
+            info.extend(offset.to_le_bytes());
+            info.extend(ty.to_le_bytes());
+        }
+    }
+    let mut out = Vec::new();
+    out.extend(0xeb9fu16.to_le_bytes());
+    out.extend([1, 0]);
+    let length = info.len() as u32;
+    // Line info stays empty.
+    for word in [24, 0, length, length, 0] {
+        out.extend(word.to_le_bytes());
+    }
+    out.extend(info);
+    out
+}

@@ -1,0 +1,149 @@
+//! Finished code → an ELF object that libbpf opens and its static linker takes.
+
+mod btf;
+
+use std::collections::HashMap;
+
+use object::{
+    Architecture, BinaryFormat, Endianness, RelocationFlags, SectionKind, SymbolFlags, SymbolKind, SymbolScope,
+    write::{Object, Relocation, Symbol, SymbolId, SymbolSection},
+};
+
+use crate::{
+    emit::{assemble::Code, insn::Target},
+    module::Ty,
+};
+
+const R_BPF_64_64: u32 = 1;
+const R_BPF_64_32: u32 = 10;
+const BPF_MAP_TYPE_ARENA: u32 = 33;
+const BPF_F_MMAPABLE: u32 = 1 << 10;
+
+/// A function with its symbol.
+pub(crate) struct Linked<'a> {
+    pub(crate) index: u32,
+    pub(crate) symbol: String,
+    pub(crate) params: Vec<Ty>,
+    pub(crate) code: &'a Code,
+}
+
+/// A function of another object: by the import's index, its symbol and parameters.
+pub(crate) struct External {
+    pub(crate) index: u32,
+    pub(crate) symbol: String,
+    pub(crate) params: Vec<Ty>,
+}
+
+/// Writes the object: the functions in `.text`, the entry in `syscall`, an arena of so many pages.
+pub(crate) fn write(
+    functions: &[Linked<'_>],
+    externals: &[External],
+    entry: &Code,
+    pages: u32,
+) -> Result<Vec<u8>, String> {
+    let mut elf = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
+    let section = |elf: &mut Object<'_>, name: &str, kind| elf.add_section(Vec::new(), name.into(), kind);
+    let text = section(&mut elf, ".text", SectionKind::Text);
+    let syscall = section(&mut elf, "syscall", SectionKind::Text);
+    let license = section(&mut elf, "license", SectionKind::Data);
+    let maps = section(&mut elf, ".maps", SectionKind::Data);
+    elf.append_section_data(license, b"Dual MIT/GPL\0", 1);
+    elf.append_section_data(maps, &[0; 24], 8);
+
+    let mut btf = btf::Btf::new();
+    let symbol = |elf: &mut Object<'_>, name: &str, value, size, kind, section| {
+        elf.add_symbol(Symbol {
+            name: name.into(),
+            value,
+            size,
+            kind,
+            scope: SymbolScope::Dynamic,
+            weak: false,
+            section,
+            flags: SymbolFlags::None,
+        })
+    };
+    symbol(&mut elf, "_license", 0, 13, SymbolKind::Data, SymbolSection::Section(license));
+    let arena = symbol(&mut elf, "arena", 0, 24, SymbolKind::Data, SymbolSection::Section(maps));
+    let mut symbols: HashMap<u32, SymbolId> = HashMap::new();
+    let mut offsets: HashMap<u32, u64> = HashMap::new();
+    let mut text_info = Vec::new();
+    let mut at = 0u64;
+    for function in functions {
+        let size = function.code.bytes.len() as u64;
+        let id = symbol(&mut elf, &function.symbol, at, size, SymbolKind::Text, SymbolSection::Section(text));
+        symbols.insert(function.index, id);
+        offsets.insert(function.index, at);
+        text_info.push((at as u32, btf.function(&function.symbol, &function.params, btf::GLOBAL)));
+        at += size;
+    }
+    for external in externals {
+        let id = symbol(&mut elf, &external.symbol, 0, 0, SymbolKind::Unknown, SymbolSection::Undefined);
+        symbols.insert(external.index, id);
+        btf.function(&external.symbol, &external.params, btf::EXTERN);
+    }
+    let size = entry.bytes.len() as u64;
+    symbol(&mut elf, ENTRY, 0, size, SymbolKind::Text, SymbolSection::Section(syscall));
+    let entry_info = vec![(0, btf.entry(ENTRY))];
+    btf.arena(BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE, pages);
+
+    for function in functions {
+        let at = offsets[&function.index];
+        let mut bytes = function.code.bytes.clone();
+        relocate(&mut elf, text, at, function.code, &mut bytes, &symbols, arena, Some(&offsets))?;
+        elf.append_section_data(text, &bytes, 8);
+    }
+    let mut bytes = entry.bytes.clone();
+    relocate(&mut elf, syscall, 0, entry, &mut bytes, &symbols, arena, None)?;
+    elf.append_section_data(syscall, &bytes, 8);
+
+    let (text_name, syscall_name) = (btf.string(".text"), btf.string("syscall"));
+    let extension = btf::extension(&[(text_name, text_info), (syscall_name, entry_info)]);
+    let types = section(&mut elf, ".BTF", SectionKind::Metadata);
+    elf.append_section_data(types, &btf.finish(), 4);
+    let infos = section(&mut elf, ".BTF.ext", SectionKind::Metadata);
+    elf.append_section_data(infos, &extension, 4);
+    elf.write().map_err(|error| error.to_string())
+}
+
+/// The entry program's name.
+pub(crate) const ENTRY: &str = "wasm_entry";
+
+#[allow(clippy::too_many_arguments)]
+fn relocate(
+    elf: &mut Object<'_>,
+    section: object::write::SectionId,
+    at: u64,
+    code: &Code,
+    bytes: &mut [u8],
+    symbols: &HashMap<u32, SymbolId>,
+    arena: SymbolId,
+    local: Option<&HashMap<u32, u64>>,
+) -> Result<(), String> {
+    for &(slot, insn) in &code.insns {
+        let offset = at + u64::from(slot) * 8;
+        let (symbol, r_type) = match insn.target {
+            Target::None | Target::Label(_) => continue,
+            Target::Arena => (arena, R_BPF_64_64),
+            Target::Function(index) | Target::Extern(index) => {
+                if let Some(&to) = local.and_then(|offsets| offsets.get(&index)) {
+                    // In the same section a call is relative, and stays so when sections are joined.
+                    let imm = (to as i64 - offset as i64) / 8 - 1;
+                    let field = slot as usize * 8 + 4;
+                    bytes[field..field + 4].copy_from_slice(&(imm as i32).to_le_bytes());
+                    continue;
+                }
+                let Some(&symbol) = symbols.get(&index) else { return Err(format!("function {index} is not there")) };
+                (symbol, R_BPF_64_32)
+            }
+        };
+        let relocation = Relocation {
+            offset,
+            symbol,
+            addend: 0,
+            flags: RelocationFlags::Elf { r_type: object::elf::RelocationType(r_type) },
+        };
+        elf.add_relocation(section, relocation).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}

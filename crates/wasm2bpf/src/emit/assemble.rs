@@ -1,0 +1,89 @@
+//! Labels → offsets. Jumps that do not reach with 16 bits become long ones.
+
+use super::insn::{Assembler, Insn, Target, code};
+
+/// A function's code with offsets in place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Code {
+    /// Eight bytes a slot.
+    pub(crate) bytes: Vec<u8>,
+    /// For each instruction, its slot, and the instruction; what it refers to outside the function is still symbolic.
+    pub(crate) insns: Vec<(u32, Insn)>,
+}
+
+/// How many slots an instruction takes.
+fn size(insn: &Insn, long: bool) -> u32 {
+    match (insn.wide, long) {
+        (Some(_), _) => 2,
+        (None, true) if insn.is_branch() => 3,
+        _ => 1,
+    }
+}
+
+impl Assembler {
+    /// The finished code. None when a jump is too long for the instruction set.
+    pub(crate) fn assemble(self, long_jumps: bool) -> Option<Code> {
+        let count = self.insns.len();
+        let mut long = vec![false; count];
+        let mut slots = vec![0u32; count + 1];
+        loop {
+            for (index, insn) in self.insns.iter().enumerate() {
+                slots[index + 1] = slots[index] + size(insn, long[index]);
+            }
+            let mut changed = false;
+            for (index, insn) in self.insns.iter().enumerate() {
+                let Target::Label(label) = insn.target else { continue };
+                let to = slots[self.labels[label.0 as usize].min(count)];
+                let distance = i64::from(to) - i64::from(slots[index]) - 1;
+                if !long[index] && i16::try_from(distance).is_err() {
+                    long[index] = true;
+                    changed = true;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        if !long_jumps && long.contains(&true) {
+            return None;
+        }
+        let mut code = Code::default();
+        for (index, insn) in self.insns.iter().enumerate() {
+            let slot = slots[index];
+            let mut insn = *insn;
+            if let Target::Label(label) = insn.target {
+                let to = i64::from(slots[self.labels[label.0 as usize].min(count)]);
+                if long[index] {
+                    let mut at = slot;
+                    if insn.is_branch() {
+                        // if … goto +1; goto +1; gotol target
+                        insn.off = 1;
+                        code.push(at, Insn { target: Target::None, ..insn });
+                        let skip = Insn { code: code::JMP | code::JA, dst: 0, src: 0, imm: 0, off: 1, ..insn };
+                        code.push(at + 1, Insn { target: Target::None, ..skip });
+                        at += 2;
+                    }
+                    let imm = (to - i64::from(at) - 1) as i32;
+                    let jump = Insn { code: code::JMP32 | code::JA, dst: 0, src: 0, off: 0, imm, ..insn };
+                    code.push(at, jump);
+                    continue;
+                }
+                insn.off = (to - i64::from(slot) - 1) as i16;
+            }
+            code.push(slot, insn);
+        }
+        Some(code)
+    }
+}
+
+impl Code {
+    fn push(&mut self, slot: u32, insn: Insn) {
+        insn.encode(insn.off, insn.imm, &mut self.bytes);
+        self.insns.push((slot, insn));
+    }
+
+    /// How many slots it takes.
+    pub(crate) fn slots(&self) -> u32 {
+        (self.bytes.len() / 8) as u32
+    }
+}

@@ -1,0 +1,158 @@
+//! Linear memory, and the cells and areas beside it.
+
+use super::{A, B, BASE, Emitter, Target, code};
+use crate::{
+    ir::{Addr, Area, Arg, Cell, Check, Reg, TrapKind, Ty, Width},
+    layout::{MEMORY_BYTES, ZERO},
+    regalloc::Place,
+};
+
+fn size(width: Width) -> u8 {
+    match width {
+        Width::W8 => code::B,
+        Width::W16 => code::H,
+        Width::W32 => code::W,
+        Width::W64 => code::DW,
+    }
+}
+
+impl Emitter<'_> {
+    /// Leaves in a register a pointer such that pointer + offset is the address, bounds checked.
+    fn address(&mut self, addr: &Addr, width: Width) -> (u8, i16) {
+        let extent = addr.offset.saturating_add(u64::from(width.bytes()));
+        let layout = self.program.layout;
+        if extent > layout.memory_max {
+            self.always_trap();
+            return (BASE, 0);
+        }
+        match addr.base {
+            Some(base) => {
+                let from = self.read(base, A);
+                self.asm.cast(A, from);
+            }
+            None if addr.check == Check::Proven => {
+                if let Ok(offset) = i16::try_from(addr.offset) {
+                    return (BASE, offset);
+                }
+                self.asm.mov(A, BASE);
+                self.asm.alu_imm(code::ALU64, code::ADD, A, addr.offset as i32);
+                return (A, 0);
+            }
+            None => {
+                self.asm.constant(A, 0);
+                self.asm.cast(A, A);
+            }
+        }
+        if addr.check == Check::Needed {
+            self.check(extent);
+        }
+        self.asm.alu(code::ALU64, code::ADD, A, BASE);
+        match i16::try_from(addr.offset) {
+            Ok(offset) => (A, offset),
+            Err(_) => {
+                self.asm.alu_imm(code::ALU64, code::ADD, A, addr.offset as i32);
+                (A, 0)
+            }
+        }
+    }
+
+    /// Traps unless the address in the scratch, plus `extent`, is inside memory. The scratch is an arena pointer by
+    /// now: comparing it tells the verifier nothing about the register that the address came from.
+    fn check(&mut self, extent: u64) {
+        let (code, source, limit) = if self.memory_static {
+            (code::JMP32 | code::JGT, 0, (self.program.layout.memory_min as i64 - extent as i64) as i32)
+        } else {
+            self.asm.load(code::DW, B, BASE, MEMORY_BYTES as i16);
+            self.asm.alu_imm(code::ALU64, code::ADD, B, -(extent as i64) as i32);
+            (code::JMP | code::JSGT | code::X, B, 0)
+        };
+        if self.in_line {
+            // The inverse jumps over the trap.
+            let next = self.asm.label();
+            let inverse = if self.memory_static { code::JMP32 | code::JLE } else { code::JMP | code::JSLE | code::X };
+            self.asm.push_to(inverse, A, source, 0, limit, Target::Label(next));
+            self.trap_code(TrapKind::MemoryBounds);
+            self.asm.place(next);
+        } else {
+            let stub = self.stub(TrapKind::MemoryBounds);
+            self.asm.push_to(code, A, source, 0, limit, Target::Label(stub));
+        }
+    }
+
+    /// Traps on every run, by a comparison that the verifier cannot foresee: what follows must stay reachable for it.
+    fn always_trap(&mut self) {
+        let stub = self.stub(TrapKind::MemoryBounds);
+        self.asm.load(code::DW, A, BASE, ZERO as i16);
+        self.asm.push_to(code::JMP | code::JEQ, A, 0, 0, 0, Target::Label(stub));
+    }
+
+    pub(super) fn load(&mut self, width: Width, dst: Reg, addr: &Addr, sign: Option<Ty>) {
+        let (pointer, offset) = self.address(addr, width);
+        let at = self.target(dst);
+        self.asm.load(size(width), at, pointer, offset);
+        if let Some(ty) = sign {
+            self.sign_extend(at, at, width.bytes() * 8, ty);
+        }
+        self.finish(dst, at);
+    }
+
+    pub(super) fn store(&mut self, width: Width, addr: &Addr, value: Arg) {
+        let (pointer, offset) = self.address(addr, width);
+        self.store_at(width, pointer, offset, value);
+    }
+
+    fn store_at(&mut self, width: Width, pointer: u8, offset: i16, value: Arg) {
+        match value {
+            Arg::Imm(value) => self.asm.store_imm(size(width), pointer, offset, value),
+            Arg::Reg(reg) => {
+                let from = self.read(reg, B);
+                self.asm.store(size(width), pointer, offset, from);
+            }
+        }
+    }
+
+    pub(super) fn get(&mut self, dst: Reg, cell: Cell) {
+        let (offset, wide) = self.program.layout.cell(cell);
+        let at = self.target(dst);
+        self.load_base(if wide { code::DW } else { code::W }, at, offset);
+        self.finish(dst, at);
+    }
+
+    pub(super) fn put(&mut self, cell: Cell, value: Arg) {
+        let (offset, wide) = self.program.layout.cell(cell);
+        let size = if wide { code::DW } else { code::W };
+        match (value, i16::try_from(offset)) {
+            (Arg::Imm(value), Ok(offset)) => self.asm.store_imm(size, BASE, offset, value),
+            _ => {
+                let from = self.read_arg(value, B);
+                self.store_base(size, offset, from, A);
+            }
+        }
+    }
+
+    fn area_pointer(&mut self, area: Area, index: Reg, offset: i32) -> i16 {
+        let from = match self.place(index) {
+            Place::Machine(machine) => machine,
+            _ => self.read(index, A),
+        };
+        self.asm.cast(A, from);
+        self.asm.alu(code::ALU64, code::ADD, A, BASE);
+        let offset = self.program.layout.area(area) + offset;
+        i16::try_from(offset).unwrap_or_else(|_| {
+            self.asm.alu_imm(code::ALU64, code::ADD, A, offset);
+            0
+        })
+    }
+
+    pub(super) fn load_area(&mut self, width: Width, dst: Reg, area: Area, index: Reg, offset: i32) {
+        let offset = self.area_pointer(area, index, offset);
+        let at = self.target(dst);
+        self.asm.load(size(width), at, A, offset);
+        self.finish(dst, at);
+    }
+
+    pub(super) fn store_area(&mut self, width: Width, area: Area, index: Reg, offset: i32, value: Arg) {
+        let offset = self.area_pointer(area, index, offset);
+        self.store_at(width, A, offset, value);
+    }
+}

@@ -1,0 +1,376 @@
+//! IR → eBPF, by the discipline that [`crate::analysis::known`] states.
+//!
+//! r9 is the instance's base, an arena pointer; r0 and r5 are scratch; r1 to r4 and r6 to r8 hold registers. A function
+//! takes the base as a 32-bit number in r1 and its parameters in r2 to r5, the rest in its frame; it returns its first
+//! result in r0, the rest in the instance's result cells. A trap stores the number of its site in the instance and
+//! returns; callers look after each call that can trap.
+
+mod arithmetic;
+pub(crate) mod assemble;
+mod calls;
+mod compare;
+pub(crate) mod insn;
+mod memory;
+pub(crate) mod peephole;
+
+use std::collections::HashMap;
+
+use crate::{
+    Options,
+    analysis::known::Decisions,
+    ir::{Arg, BlockId, Function, Inst, Op, Reg, Term, TrapKind, Ty},
+    layout::{FUEL, FUEL_EMPTY, Layout, TRAP, ZERO},
+    regalloc::{Allocation, Place},
+    trap::TrapSite,
+};
+use assemble::Code;
+use insn::{Assembler, Label, Target, code};
+
+/// Scratch.
+const A: u8 = 0;
+/// The other scratch.
+const B: u8 = 5;
+/// The base.
+const BASE: u8 = 9;
+
+/// Traps are placed out of line up to this many; beyond, in line: the verifier keeps a stack of at most 8192 branches
+/// that it has not walked (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`), and one in line is walked at once.
+const OUT_OF_LINE: usize = 2000;
+
+/// What emission needs to know about other functions.
+pub(crate) struct Program<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) layout: &'a Layout,
+    pub(crate) functions: &'a HashMap<u32, Callee>,
+}
+
+/// A function as its callers see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Callee {
+    /// Where its frame starts in the area of frames.
+    pub(crate) frame: u32,
+    /// Whether it can leave a trap behind.
+    pub(crate) traps: bool,
+    /// Whether it spends fuel.
+    pub(crate) burns: bool,
+    /// Its results.
+    pub(crate) results: Vec<Ty>,
+    /// For an import: what it stands for.
+    pub(crate) binding: Option<crate::Binding>,
+}
+
+/// A trap out of line.
+struct Stub {
+    label: Label,
+    kind: TrapKind,
+    wasm: u32,
+}
+
+struct Emitter<'a> {
+    f: &'a Function,
+    program: &'a Program<'a>,
+    alloc: &'a Allocation,
+    decisions: &'a Decisions,
+    frame: u32,
+    asm: Assembler,
+    blocks: Vec<Label>,
+    stubs: Vec<Stub>,
+    sites: &'a mut Vec<TrapSite>,
+    /// Stores the site and returns.
+    trap: Label,
+    /// Returns: a callee has stored the site.
+    propagate: Label,
+    propagates: bool,
+    in_line: bool,
+    memory_static: bool,
+}
+
+/// Emits one function. `exported` ones do not trust the upper halves of their 32-bit parameters.
+pub(crate) fn function(
+    f: &Function,
+    alloc: &Allocation,
+    decisions: &Decisions,
+    program: &Program<'_>,
+    sites: &mut Vec<TrapSite>,
+    exported: bool,
+    memory_static: bool,
+) -> Option<Code> {
+    let mut asm = Assembler::default();
+    let blocks = f.blocks.iter().map(|_| asm.label()).collect();
+    let (trap, propagate) = (asm.label(), asm.label());
+    let may_trap = f.blocks.iter().flat_map(|block| &block.insts).filter(|inst| can_trap(&inst.op)).count();
+    let mut emitter = Emitter {
+        f,
+        program,
+        alloc,
+        decisions,
+        frame: program.functions.get(&f.index).map_or(0, |callee| callee.frame),
+        asm,
+        blocks,
+        stubs: Vec::new(),
+        sites,
+        trap,
+        propagate,
+        propagates: false,
+        in_line: may_trap > OUT_OF_LINE,
+        memory_static,
+    };
+    emitter.prologue(exported);
+    for id in 0..f.blocks.len() as u32 {
+        emitter.block(BlockId(id));
+    }
+    emitter.epilogue();
+    let mut asm = emitter.asm;
+    peephole::run(&mut asm);
+    asm.assemble(program.options.isa >= crate::Isa::V4)
+}
+
+/// Whether an instruction can end the run itself.
+pub(crate) fn can_trap(op: &Op) -> bool {
+    matches!(op, Op::Load { .. } | Op::Store { .. } | Op::TrapIf { .. })
+}
+
+impl Emitter<'_> {
+    fn place(&self, reg: Reg) -> Place {
+        self.alloc.places[reg.0 as usize]
+    }
+
+    fn machine(&self, reg: Reg) -> Option<u8> {
+        match self.place(reg) {
+            Place::Machine(machine) => Some(machine),
+            _ => None,
+        }
+    }
+
+    /// The offset from the base of a slot of this function's frame.
+    fn slot(&self, offset: u32) -> i32 {
+        self.program.layout.slot(self.frame + offset)
+    }
+
+    fn slot_of(&self, reg: Reg) -> Option<i32> {
+        match self.place(reg) {
+            Place::Slot(_) if self.f.fuel == Some(reg) => Some(FUEL),
+            Place::Slot(offset) => Some(self.slot(offset)),
+            _ => None,
+        }
+    }
+
+    /// `dst = *(size *)(base + off)`
+    fn load_base(&mut self, size: u8, dst: u8, off: i32) {
+        match i16::try_from(off) {
+            Ok(off) => self.asm.load(size, dst, BASE, off),
+            Err(_) => {
+                self.asm.mov(dst, BASE);
+                self.asm.alu_imm(code::ALU64, code::ADD, dst, off);
+                self.asm.load(size, dst, dst, 0);
+            }
+        }
+    }
+
+    /// `*(size *)(base + off) = src`; `scratch` is lost if the offset is far.
+    fn store_base(&mut self, size: u8, off: i32, src: u8, scratch: u8) {
+        match i16::try_from(off) {
+            Ok(off) => self.asm.store(size, BASE, off, src),
+            Err(_) => {
+                self.asm.mov(scratch, BASE);
+                self.asm.alu_imm(code::ALU64, code::ADD, scratch, off);
+                self.asm.store(size, scratch, 0, src);
+            }
+        }
+    }
+
+    /// The machine register that holds `reg`, loaded into `scratch` if it lives in a slot.
+    fn read(&mut self, reg: Reg, scratch: u8) -> u8 {
+        match self.place(reg) {
+            Place::Machine(machine) => machine,
+            Place::Slot(_) => {
+                let slot = self.slot_of(reg).unwrap_or_default();
+                self.load_base(code::DW, scratch, slot);
+                scratch
+            }
+            // Never written on any path that comes here; any number will do, and 0 needs no memory.
+            Place::None => {
+                self.asm.constant(scratch, 0);
+                scratch
+            }
+        }
+    }
+
+    /// The machine register to make `reg` in: its own, or the scratch if it lives in a slot.
+    fn target(&self, reg: Reg) -> u8 {
+        self.machine(reg).unwrap_or(A)
+    }
+
+    /// Stores what [`Self::target`] gave.
+    fn finish(&mut self, reg: Reg, from: u8) {
+        match self.place(reg) {
+            Place::Machine(machine) => self.asm.mov(machine, from),
+            Place::Slot(_) => {
+                let slot = self.slot_of(reg).unwrap_or_default();
+                let scratch = if from == A { B } else { A };
+                self.store_base(code::DW, slot, from, scratch);
+            }
+            Place::None => {}
+        }
+    }
+
+    /// An operand in a machine register.
+    fn read_arg(&mut self, arg: Arg, scratch: u8) -> u8 {
+        match arg {
+            Arg::Reg(reg) => self.read(reg, scratch),
+            Arg::Imm(value) => {
+                self.asm.constant(scratch, i64::from(value));
+                scratch
+            }
+        }
+    }
+
+    fn prologue(&mut self, exported: bool) {
+        self.asm.wasm = self.f.blocks.first().and_then(|block| block.insts.first()).map_or(0, |inst| inst.offset);
+        self.asm.cast(BASE, 1);
+        self.parameters(exported);
+        if let Some(fuel) = self.f.fuel.and_then(|fuel| self.machine(fuel)) {
+            self.load_base(code::DW, fuel, FUEL);
+        }
+    }
+
+    fn block(&mut self, id: BlockId) {
+        let block = self.f.block(id);
+        let label = self.blocks[id.0 as usize];
+        self.asm.place(label);
+        if block.header {
+            self.asm.wasm = block.insts.first().map_or(block.term_offset, |inst| inst.offset);
+            self.loop_check();
+        }
+        for (position, inst) in block.insts.iter().enumerate() {
+            self.asm.wasm = inst.offset;
+            let flags = self.decisions.insts.get(&(id.0, position as u32)).copied().unwrap_or(0);
+            self.inst(inst, flags);
+        }
+        self.asm.wasm = block.term_offset;
+        self.term(id, &block.term);
+    }
+
+    /// Spends one unit of fuel and asks the kernel's own limit.
+    fn loop_check(&mut self) {
+        let Some(fuel) = self.f.fuel else { return };
+        let stub = self.stub(TrapKind::Fuel);
+        let at = self.read(fuel, A);
+        self.asm.alu_imm(code::ALU64, code::ADD, at, -1);
+        self.finish(fuel, at);
+        let empty = Target::Label(stub);
+        self.asm.push_to(code::JMP | code::JEQ, at, 0, 0, FUEL_EMPTY as i32, empty);
+        let stub = self.stub(TrapKind::KernelLimit);
+        self.asm.may_goto(stub);
+    }
+
+    fn inst(&mut self, inst: &Inst, flags: u8) {
+        match &inst.op {
+            Op::Const { dst, value } => {
+                let at = self.target(*dst);
+                self.asm.constant(at, *value);
+                self.finish(*dst, at);
+            }
+            Op::Copy { dst, src } => {
+                let at = self.target(*dst);
+                let from = self.read(*src, at);
+                self.asm.mov(at, from);
+                self.finish(*dst, at);
+            }
+            Op::Bin { op, ty, dst, a, b } => self.bin(*op, *ty, *dst, *a, *b),
+            Op::Un { op, ty, dst, a } => self.un(*op, *ty, *dst, *a),
+            Op::Set { dst, cmp } => self.set(*dst, cmp, flags),
+            Op::Select { dst, cmp, a, b } => self.select(*dst, cmp, *a, *b, flags),
+            Op::Load { width, dst, addr, sign } => self.load(*width, *dst, addr, *sign),
+            Op::Store { width, addr, value } => self.store(*width, addr, *value),
+            Op::Get { dst, cell } => self.get(*dst, *cell),
+            Op::Put { cell, value } => self.put(*cell, *value),
+            Op::LoadArea { width, dst, area, index, offset } => self.load_area(*width, *dst, *area, *index, *offset),
+            Op::StoreArea { width, area, index, offset, value } => {
+                self.store_area(*width, *area, *index, *offset, *value);
+            }
+            Op::TrapIf { cmp, kind } => self.trap_if(cmp, *kind, flags),
+            Op::Call { function, args, results } => self.call(*function, args, results),
+            Op::Launder { reg } => {
+                // What lives in a slot is unknown whenever it is read.
+                if let Some(machine) = self.machine(*reg) {
+                    self.asm.load(code::DW, A, BASE, ZERO as i16);
+                    self.asm.alu(code::ALU64, code::ADD, machine, A);
+                }
+            }
+        }
+    }
+
+    fn term(&mut self, id: BlockId, term: &Term) {
+        let next = BlockId(id.0 + 1);
+        match term {
+            Term::Jump(to) => {
+                if *to != next {
+                    self.asm.jump(self.blocks[to.0 as usize]);
+                }
+            }
+            Term::Branch { cmp, then, otherwise } => {
+                let flags = self.decisions.terms[id.0 as usize];
+                if *then == next {
+                    let to = self.blocks[otherwise.0 as usize];
+                    self.branch(cmp, flags, to, true);
+                } else {
+                    let to = self.blocks[then.0 as usize];
+                    self.branch(cmp, flags, to, false);
+                    if *otherwise != next {
+                        self.asm.jump(self.blocks[otherwise.0 as usize]);
+                    }
+                }
+            }
+            Term::Switch { index, targets, default } => {
+                let flags = self.decisions.terms[id.0 as usize];
+                self.switch(*index, targets, *default, flags);
+            }
+            Term::Return(values) => self.return_(values),
+            Term::Trap(kind) => {
+                let stub = self.stub(*kind);
+                self.asm.jump(stub);
+            }
+        }
+    }
+
+    /// The place that traps so for the present instruction.
+    fn stub(&mut self, kind: TrapKind) -> Label {
+        let label = self.asm.label();
+        self.stubs.push(Stub { label, kind, wasm: self.asm.wasm });
+        label
+    }
+
+    /// Stores the site's number; the rest is common.
+    fn trap_code(&mut self, kind: TrapKind) {
+        self.sites.push(TrapSite { kind, function: self.f.index, offset: self.asm.wasm });
+        self.asm.alu_imm(code::ALU, code::MOV, A, self.sites.len() as i32);
+        self.asm.jump(self.trap);
+    }
+
+    fn epilogue(&mut self) {
+        for stub in std::mem::take(&mut self.stubs) {
+            self.asm.wasm = stub.wasm;
+            self.asm.place(stub.label);
+            self.trap_code(stub.kind);
+        }
+        let trap = self.trap;
+        let refers = |target: Label, asm: &Assembler| asm.insns.iter().any(|insn| insn.target == Target::Label(target));
+        let traps = refers(trap, &self.asm);
+        self.asm.place(trap);
+        if traps {
+            self.asm.store(code::W, BASE, TRAP as i16, A);
+            if let Some(fuel) = self.f.fuel.and_then(|fuel| self.machine(fuel)) {
+                self.asm.store(code::DW, BASE, FUEL as i16, fuel);
+            }
+            // A program that links this function needs the map, whatever else it refers to.
+            self.asm.arena(1);
+        }
+        let propagate = self.propagate;
+        self.asm.place(propagate);
+        if traps || self.propagates {
+            self.asm.constant(A, 0);
+            self.asm.exit();
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Where everything of an instance lies.
+//!
+//! An instance is one run of the arena. Linear memory starts at its **base**; what compiled code keeps beside it lies
+//! below, at negative offsets from the base that no WebAssembly address can reach:
+//!
+//! ```text
+//!  base − header ────────────────────────────────────────────────────── base ───────────── base + memory
+//!  │ guard │ shadow stack │ segments │ tables │ frames │ cells │ results │ fixed │ linear memory … │ guard
+//! ```
+//!
+//! Frames stand at fixed places: without recursion a function is active at most once in an instance, so its spilled
+//! registers need no stack pointer, only the base that every function keeps in r9.
+
+use crate::{
+    Options,
+    ir::{Area, Cell},
+    lower::routines::{memory_limit, table_limit},
+    module::Module,
+};
+
+/// The opaque zero: read as 64 bits, never written. What the verifier reads from an arena it knows nothing about.
+pub const ZERO: i32 = -8;
+/// The base itself, 32 bits: passed to callees as a number.
+pub const SELF: i32 = -16;
+/// The trap that ended the run, 32 bits: 0 or the number of a [`crate::TrapSite`].
+pub const TRAP: i32 = -24;
+/// The fuel left, 64 bits. Loops count it down; [`FUEL_EMPTY`] means that none is left.
+pub const FUEL: i32 = -32;
+/// The size of linear memory in bytes, 64 bits.
+pub const MEMORY_BYTES: i32 = -40;
+/// The shadow stack's pointer: its offset in the shadow stack, 64 bits.
+pub const SHADOW_POINTER: i32 = -48;
+/// Results after the first, 64 bits each: the second at this offset, the third 8 below.
+pub const RESULTS: i32 = -56;
+const RESULT_SLOTS: i32 = 64;
+
+/// What the fuel cell holds when fuel has run out. Fuel `n` is stored as `n + 1 + FUEL_EMPTY`: compiled code compares
+/// with a number in the middle of the range, which tells the verifier nothing about the other values.
+pub const FUEL_EMPTY: i64 = 0x0100_0000;
+
+/// Guard bytes around an instance.
+pub const GUARD: u32 = 4096;
+
+/// The places of one module's instances, in bytes from the base.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// Bytes below the base, a multiple of 4096, guard included.
+    pub header: u32,
+    /// Bytes of linear memory at the start.
+    pub memory_min: u64,
+    /// Bytes that linear memory may grow to.
+    pub memory_max: u64,
+    /// Each global's cell, 64 bits.
+    pub globals: Vec<i32>,
+    /// Each table's size cell, 32 bits.
+    pub table_sizes: Vec<i32>,
+    /// Each table's entries, 32 bits each.
+    pub tables: Vec<i32>,
+    /// Entries that each table may grow to.
+    pub table_limits: Vec<u32>,
+    /// Each data segment's length cell, 32 bits, and bytes.
+    pub data: Vec<(i32, i32)>,
+    /// Each element segment's length cell, 32 bits, and entries, 32 bits each.
+    pub elements: Vec<(i32, i32)>,
+    /// The lowest byte of the shadow stack and its length.
+    pub shadow: (i32, u32),
+    frames: i32,
+}
+
+fn take(at: &mut i32, bytes: u64) -> Option<i32> {
+    let bytes = i32::try_from(bytes.checked_next_multiple_of(8)?).ok()?;
+    *at = at.checked_sub(bytes).filter(|&at| at >= -(1 << 30))?;
+    Some(*at)
+}
+
+impl Layout {
+    /// Lays out a module's instances, with so many bytes for frames and for the shadow stack. None when they do not
+    /// fit in 1 GiB.
+    pub(crate) fn new(module: &Module, options: &Options, frames: u32, shadow: u32) -> Option<Self> {
+        let mut layout = Self {
+            memory_min: module.memory.map_or(0, |memory| memory.min << 16),
+            memory_max: memory_limit(module, options) << 16,
+            ..Self::default()
+        };
+        let mut at = RESULTS + 8 - 8 * RESULT_SLOTS;
+        for _ in &module.globals {
+            layout.globals.push(take(&mut at, 8)?);
+        }
+        for table in 0..module.tables.len() as u32 {
+            layout.table_sizes.push(take(&mut at, 8)?);
+            layout.table_limits.push(table_limit(module, options, table) as u32);
+        }
+        let data_lengths: Vec<i32> = module.data.iter().map(|_| take(&mut at, 8)).collect::<Option<_>>()?;
+        let element_lengths: Vec<i32> = module.elements.iter().map(|_| take(&mut at, 8)).collect::<Option<_>>()?;
+        layout.frames = at;
+        take(&mut at, u64::from(frames))?;
+        for &limit in &layout.table_limits {
+            layout.tables.push(take(&mut at, u64::from(limit) * 4)?);
+        }
+        for (elements, length) in module.elements.iter().zip(element_lengths) {
+            layout.elements.push((length, take(&mut at, elements.items.len() as u64 * 4)?));
+        }
+        for (data, length) in module.data.iter().zip(data_lengths) {
+            layout.data.push((length, take(&mut at, data.range.len() as u64)?));
+        }
+        layout.shadow = (take(&mut at, u64::from(shadow))?, shadow);
+        layout.header = ((-at) as u32 + GUARD).next_multiple_of(4096);
+        Some(layout)
+    }
+
+    /// Bytes of one instance, both guards included, a multiple of 4096.
+    pub fn instance_bytes(&self) -> u64 {
+        u64::from(self.header) + self.memory_max + u64::from(GUARD)
+    }
+
+    /// The slot that lies this many bytes into the area of frames.
+    pub(crate) fn slot(&self, offset: u32) -> i32 {
+        self.frames - offset as i32 - 8
+    }
+
+    /// A cell's offset, and whether it is 64 bits.
+    pub(crate) fn cell(&self, cell: Cell) -> (i32, bool) {
+        match cell {
+            Cell::Global(index) => (self.globals[index as usize], true),
+            Cell::MemoryBytes => (MEMORY_BYTES, true),
+            Cell::TableSize(index) => (self.table_sizes[index as usize], false),
+            Cell::DataLength(index) => (self.data[index as usize].0, false),
+            Cell::ElementLength(index) => (self.elements[index as usize].0, false),
+            Cell::ShadowPointer => (SHADOW_POINTER, true),
+            Cell::Result(number) => (RESULTS - 8 * number as i32, true),
+        }
+    }
+
+    /// Where an area starts.
+    pub(crate) fn area(&self, area: Area) -> i32 {
+        match area {
+            Area::Table(index) => self.tables[index as usize],
+            Area::Elements(index) => self.elements[index as usize].1,
+            Area::Data(index) => self.data[index as usize].1,
+            Area::Memory => 0,
+            Area::Shadow => self.shadow.0,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `call_indirect`: a binary search over the functions of the type that references can point to.
+
+use super::{Entry, Lowering, Result};
+use crate::ir::{Area, Arg, BlockId, Cmp, CmpOp, Op, Reg, Term, TrapKind, Ty, Width};
+
+impl Lowering<'_> {
+    pub(super) fn call_indirect(&mut self, ty: u32, table: u32) -> Result<()> {
+        let index = self.pop_reg();
+        let index = self.table_index(table, index, TrapKind::UndefinedElement);
+        let area = Area::Table(table);
+        let callee = self.compute(Ty::I32, |dst| Op::LoadArea { width: Width::W32, dst, area, index, offset: 0 });
+        let null = Cmp { op: CmpOp::Eq, ty: Ty::I32, a: callee, b: Arg::Imm(0) };
+        self.trap_if(null, TrapKind::UninitializedElement);
+
+        let canonical = self.module.canonical[ty as usize];
+        let candidates: Vec<u32> =
+            self.module.referenced.iter().copied().filter(|&f| self.module.canonical_type(f) == canonical).collect();
+        for &function in &candidates {
+            self.check_import(function)?;
+        }
+        let signature = &self.module.types[ty as usize];
+        let count = signature.params.len();
+        let result_types: Vec<Ty> = signature.result_types().collect();
+        // The arguments are read in several blocks: locals would do, constants must be registers there.
+        let args: Vec<Arg> = self.pop_values(count);
+        self.settle_stack();
+        let results: Vec<Reg> = result_types.iter().map(|&ty| self.new_reg(ty)).collect();
+        let join = self.new_block();
+        self.search(&candidates, callee, &args, &results, join);
+        if !self.reached[join.0 as usize] {
+            // No function of that type: every path trapped.
+            self.dead = Some(0);
+            return Ok(());
+        }
+        self.begin(join);
+        self.stack.extend(results.into_iter().map(Entry::Temp));
+        Ok(())
+    }
+
+    fn search(&mut self, candidates: &[u32], callee: Reg, args: &[Arg], results: &[Reg], join: BlockId) {
+        match candidates {
+            [] => self.terminate(Term::Trap(TrapKind::IndirectType)),
+            [function] => {
+                let id = Arg::Imm(*function as i32 + 1);
+                self.trap_if(Cmp { op: CmpOp::Ne, ty: Ty::I32, a: callee, b: id }, TrapKind::IndirectType);
+                let results = results.to_vec();
+                self.push_op(Op::Call { function: *function, args: args.to_vec(), results });
+                self.terminate(Term::Jump(join));
+            }
+            _ => {
+                let (low, high) = candidates.split_at(candidates.len() / 2);
+                let first = Arg::Imm(high[0] as i32 + 1);
+                let cmp = Cmp { op: CmpOp::LtU, ty: Ty::I32, a: callee, b: first };
+                let (then, otherwise) = (self.new_block(), self.new_block());
+                self.terminate(Term::Branch { cmp, then, otherwise });
+                self.begin(then);
+                self.search(low, callee, args, results, join);
+                self.begin(otherwise);
+                self.search(high, callee, args, results, join);
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Why a module or a function is not compiled, as data.
+
+use std::fmt;
+
+/// A module, or a function of it, that was turned down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The function, by its index in the module's function index space; none when it concerns the whole module.
+    pub function: Option<u32>,
+    /// The function's name, from its export or the module's name section.
+    pub name: Option<String>,
+    /// The offset in the module's bytes of what was refused; 0 when it has no place.
+    pub offset: usize,
+}
+
+/// What stands in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The bytes are no valid module: the validator's words.
+    Invalid(String),
+    /// An instruction that computes with floats: its name in the text format.
+    Float(&'static str),
+    /// An instruction or a section of a proposal that is not compiled: its name.
+    Feature(String),
+    /// An imported function that is called and bound to nothing: module and name.
+    UnboundImport(String, String),
+    /// It calls a function that was refused: that function's index.
+    Callee(u32),
+    /// More than a limit allows.
+    Limit(Limit),
+}
+
+/// The limits of the kernel, and ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Functions in one program: 256 in the kernel (`BPF_MAX_SUBPROGS`), one of which is the entry.
+    Functions {
+        /// How many the module needs.
+        needed: usize,
+    },
+    /// Local variables and stack values of one function, times its blocks: the analyses are held to linear cost by this.
+    Complexity,
+    /// Memory that the module declares, against what was granted, in pages of 64 KiB.
+    Memory {
+        /// Pages that the module declares as its minimum.
+        needed: u64,
+        /// Pages that were granted.
+        granted: u64,
+    },
+    /// Room before linear memory for frames, globals, tables and passive segments: 1 GiB.
+    Instance,
+    /// Entries that a table declares: at most 65,536.
+    Table,
+    /// Parameters and results of one function: at most 64 each.
+    Signature,
+    /// Calls nest deeper than the kernel's 8 frames.
+    Depth,
+}
+
+impl Reason {
+    /// What would help, as one sentence.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "check the module with a validator; it is malformed or uses a proposal that is off",
+            Self::Float(_) => "floats are not available in the kernel; use integers or run it in user space",
+            Self::Feature(_) => "build the module without this proposal",
+            Self::UnboundImport(..) => "bind the import to a helper or an eBPF function, or do not call it",
+            Self::Callee(_) => "see the refusal of the function it calls",
+            Self::Limit(Limit::Functions { .. }) => "export less, or let the toolchain inline more",
+            Self::Limit(Limit::Memory { .. }) => "grant more memory, or link with a smaller stack and heap",
+            Self::Limit(Limit::Depth) => "let the toolchain inline more: the kernel allows 8 nested calls",
+            Self::Limit(_) => "split the function or the module",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = match (&self.name, self.function) {
+            (Some(name), _) => format!("`{name}`"),
+            (None, Some(index)) => format!("function {index}"),
+            (None, None) => "the module".to_owned(),
+        };
+        match &self.reason {
+            Reason::Invalid(why) => write!(f, "not a valid module: {why}")?,
+            Reason::Float(op) => write!(f, "uses {op} in {place}")?,
+            Reason::Feature(what) => write!(f, "uses {what} in {place}")?,
+            Reason::UnboundImport(module, name) => {
+                write!(f, "{place} calls the import {module}.{name}, bound to nothing")?
+            }
+            Reason::Callee(index) => write!(f, "{place} calls function {index}, which was refused")?,
+            Reason::Limit(limit) => match limit {
+                Limit::Functions { needed } => write!(f, "needs {needed} functions, a program has room for 255")?,
+                Limit::Complexity => write!(f, "{place} has too many variables and blocks")?,
+                Limit::Memory { needed, granted } => {
+                    write!(f, "declares {needed} pages of memory, {granted} were granted")?;
+                }
+                Limit::Instance => write!(f, "its tables, globals and segments need more than 1 GiB")?,
+                Limit::Table => write!(f, "declares a table of more than 65,536 entries")?,
+                Limit::Signature => write!(f, "{place} has more than 64 parameters or results")?,
+                Limit::Depth => write!(f, "{place} nests calls deeper than 8 frames")?,
+            },
+        }
+        if self.offset != 0 {
+            write!(f, " at offset {:#x}", self.offset)?;
+        }
+        write!(f, ": {}", self.reason.help())
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,49 @@
+//! What was done to each function.
+
+use std::fmt;
+
+use crate::Refusal;
+
+/// One compiled function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionReport {
+    /// Its index in the module; routines of the compiler's own have large ones.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its symbol in the object.
+    pub symbol: String,
+    /// eBPF instructions, in slots of 8 bytes.
+    pub slots: u32,
+    /// Registers that live in the frame.
+    pub spilled: u32,
+    /// Bytes of its frame in the instance. The kernel's stack is not used.
+    pub frame: u32,
+    /// Loops.
+    pub loops: u32,
+    /// Where the first slot of its frame is, from the instance's base; parameters after the fourth go here and below.
+    pub frame_slot: i32,
+}
+
+/// What was compiled and what was refused.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The functions of the object.
+    pub functions: Vec<FunctionReport>,
+    /// The functions that are not in it, and why.
+    pub refused: Vec<Refusal>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<32} {:>7} {:>7} {:>7} {:>5}", "function", "insns", "spilled", "frame", "loops")?;
+        for function in &self.functions {
+            let FunctionReport { name, slots, spilled, frame, loops, .. } = function;
+            writeln!(f, "{name:<32} {slots:>7} {spilled:>7} {frame:>7} {loops:>5}")?;
+        }
+        for refusal in &self.refused {
+            writeln!(f, "refused: {refusal}")?;
+        }
+        Ok(())
+    }
+}

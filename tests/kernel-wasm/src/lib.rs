@@ -1,0 +1,4 @@
+//! Proof that compiled modules do in the kernel what the specification says.
+#![forbid(unsafe_code)]
+
+pub mod suite;
