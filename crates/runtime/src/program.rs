@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use skep_abi::World;
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
     Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WasiOptions,
@@ -87,8 +88,20 @@ fn prepare(options: &RunOptions) -> Result<(Engine, Module)> {
     let wasm = read_module(&options.file)?;
     let engine = Engine::new(Metering::Epoch)?;
     let cache = if options.no_cache { None } else { Cache::for_user() };
-    let module = Module::load(&engine, &wasm, cache.as_ref()).context(|| options.file.display().to_string())?;
+    let module = Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
     Ok((engine, module))
+}
+
+/// Whether a module may be run as a program, by its imports and exports alone.
+fn is_program(wasm: &[u8]) -> Result<()> {
+    match skep_admit::inspect(wasm).check() {
+        Ok(World::Program) => Ok(()),
+        Ok(other) => {
+            Err(Error::new(Kind::BadInput, format!("it is a module of world {other}, and a run takes one of world program"))
+                .help("skep inspect FILE says what it is for"))
+        }
+        Err(rejection) => Err(Error::new(Kind::BadInput, rejection.to_string()).help(rejection.help())),
+    }
 }
 
 /// Reads a module's bytes.

@@ -14,12 +14,21 @@ pub struct Module {
 }
 
 impl Module {
-    /// Compiles `wasm`, or takes it from `cache` when it was compiled before.
+    /// Compiles `wasm` when `check` lets it, or takes it from `cache` when both were done before.
     ///
     /// # Errors
-    /// `BadInput` when it is no valid module. A cache that cannot be used is logged and done without.
-    pub fn load(engine: &Engine, wasm: &[u8], cache: Option<&Cache>) -> Result<Self> {
-        let Some(cache) = cache else { return Self::compile(engine, wasm) };
+    /// What `check` says; `BadInput` when it is no valid module. A cache that cannot be used is logged and done without.
+    pub fn load(
+        engine: &Engine,
+        wasm: &[u8],
+        cache: Option<&Cache>,
+        check: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<Self> {
+        let compile = || {
+            check(wasm)?;
+            Self::compile(engine, wasm)
+        };
+        let Some(cache) = cache else { return compile() };
         let key = Key::new(engine.wasmtime(), wasm);
         match cache.get(&key) {
             Ok(Some(code)) => match load_compiled(engine, &code) {
@@ -29,10 +38,10 @@ impl Module {
             Ok(None) => {}
             Err(error) => {
                 tracing::warn!("{error}");
-                return Self::compile(engine, wasm);
+                return compile();
             }
         }
-        let module = Self::compile(engine, wasm)?;
+        let module = compile()?;
         let kept = match module.inner.serialize() {
             Ok(code) => cache.put(&key, &code),
             Err(error) => Err(Error::new(Kind::Internal, format!("{error:#}"))),

@@ -132,7 +132,7 @@ impl WasmRuntime {
     }
 
     fn load(&self, name: &str, bytes: &[u8]) -> Result<WasmFilter> {
-        let module = Module::load(&self.engine, bytes, self.cache.as_deref())?;
+        let module = Module::load(&self.engine, bytes, self.cache.as_deref(), |_| Ok(()))?;
         let module = module.wasmtime().clone();
         let place = check::check(&module, &self.policy)?;
         let linker = instance::linker(self.engine.wasmtime())?;
