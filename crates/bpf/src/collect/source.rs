@@ -1,6 +1,6 @@
 use std::{
     ops::ControlFlow,
-    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +14,7 @@ use skep_flow::{Fill, Source};
 
 use super::{
     Attach, Collector,
-    config::{Config, CollectorOptions, process_exists},
+    config::{CollectorOptions, Config, process_exists},
     counts::Counts,
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
@@ -37,9 +37,9 @@ pub struct CollectorSource {
     buffer: Buffer,
     schema: Schema,
     config: Config,
-    config_map: Rc<Map>,
-    stack_map: Rc<Map>,
-    loss_map: Rc<Map>,
+    config_map: Arc<Map>,
+    stack_map: Arc<Map>,
+    loss_map: Arc<Map>,
     counts: Option<Counts>,
     symbols: Symbols,
     stacks: StackTable,
@@ -78,7 +78,7 @@ impl CollectorSource {
         let events = object.map("events")?;
         Ok(Self {
             buffer: object.buffer(&events).context(doing)?,
-            schema: context::schema(),
+            schema: context::schema_of(collector.name()),
             config_map,
             stack_map: object.map("stacks")?,
             loss_map: object.map("losses")?,
