@@ -164,8 +164,8 @@ struct Live {
     min: Option<Duration>,
 
     /// These system calls only, by name or number
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = syscalls::number)]
-    syscall: Vec<u32>,
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    syscall: Vec<String>,
 
     /// With the arguments of system calls
     #[arg(long)]
@@ -270,28 +270,28 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8> {
 fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
     let outputs = live.out.choose(usual)?;
     let through = live.through.through();
-    let options = live.options(collector, &outputs);
+    let options = live.options(collector, &outputs)?;
     run(live.duration, |control, report| profile::live(collector, options, &through, &outputs, control, report))
 }
 
 impl Live {
-    fn options(&self, collector: Collector, outputs: &[OutputSpec]) -> CollectorOptions {
+    fn options(&self, collector: Collector, outputs: &[OutputSpec]) -> Result<CollectorOptions> {
         let stacks = self.stacks || outputs.iter().any(|output| output.format.is_of_stacks());
         let recorded = outputs.iter().any(|output| output.format == Format::Record);
         let always = matches!(collector, Collector::Cpu | Collector::OffCpu) || recorded;
-        CollectorOptions {
+        Ok(CollectorOptions {
             frequency: self.freq,
             pid: self.pid,
             cgroup: self.cgroup.clone(),
             comm: self.comm.clone(),
-            syscalls: self.syscall.clone(),
+            syscalls: self.syscall.iter().map(|name| syscalls::number(name)).collect::<Result<_>>()?,
             min_duration: self.min.unwrap_or_default(),
             user_stacks: stacks || always || collector == Collector::Lock,
             // On the way out of a system call the kernel's stack says nothing.
             kernel_stacks: (stacks || always) && collector != Collector::Syscall,
             arguments: self.arguments,
             ..CollectorOptions::default()
-        }
+        })
     }
 }
 
