@@ -199,13 +199,14 @@ static __always_inline __s64 skep_stack(void *ctx, __u64 flags)
 	return id;
 }
 
-static __always_inline void skep_stacks(void *ctx, const struct skep_config *c, struct skep_event *event)
+/* On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */
+static __always_inline void skep_stacks(void *ctx, const struct skep_config *c, struct skep_event *event, int kernel)
 {
 	event->user_stack_id = -1;
 	event->kernel_stack_id = -1;
 	if (c->flags & SKEP_USER_STACKS)
 		event->user_stack_id = skep_stack(ctx, BPF_F_USER_STACK);
-	if (c->flags & SKEP_KERNEL_STACKS)
+	if (kernel && (c->flags & SKEP_KERNEL_STACKS))
 		event->kernel_stack_id = skep_stack(ctx, 0);
 }
 

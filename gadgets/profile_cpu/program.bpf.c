@@ -13,7 +13,7 @@ int sample(struct bpf_perf_event_data *ctx)
 	event.event_type = SKEP_CPU;
 	event.timestamp_ns = bpf_ktime_get_ns();
 	skep_who(&event);
-	skep_stacks(ctx, c, &event);
+	skep_stacks(ctx, c, &event, 1);
 	skep_emit(c, &event);
 	return 0;
 }

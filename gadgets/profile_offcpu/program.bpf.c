@@ -36,7 +36,7 @@ int sched_switch(__u64 *ctx)
 		if (off) {
 			off->event.event_type = SKEP_CPU;
 			skep_who(&off->event);
-			skep_stacks(ctx, c, &off->event);
+			skep_stacks(ctx, c, &off->event, 1);
 			off->since_ns = now;
 		} else {
 			skep_lost(SKEP_LOST_START);

@@ -127,7 +127,7 @@ static __always_inline void finish(void *ctx, const struct skep_config *c, struc
 	event.lock_flags = wait->flags;
 	event.return_value = result;
 	skep_who(&event);
-	skep_stacks(ctx, c, &event);
+	skep_stacks(ctx, c, &event, wait->kind == SKEP_LOCK_KERNEL);
 	skep_emit(c, &event);
 }
 

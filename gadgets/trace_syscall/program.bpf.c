@@ -64,7 +64,7 @@ int leave(struct bpf_raw_tracepoint_args *ctx)
 	if (c->flags & SKEP_ARGS)
 		__builtin_memcpy(event.args, call->args, sizeof(event.args));
 	skep_who(&event);
-	skep_stacks(ctx, c, &event);
+	skep_stacks(ctx, c, &event, 0);
 	skep_emit(c, &event);
 	return 0;
 }

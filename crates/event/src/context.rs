@@ -57,11 +57,16 @@ impl LockKind {
     }
 }
 
-/// The schema of those records. Ids that a person cannot use are hidden.
+/// The schema of those records, called `events`.
+pub fn schema() -> Schema {
+    schema_of("events")
+}
+
+/// The schema of those records with the name of what was collected: it tells a record file's reader what to show.
 ///
 /// # Panics
 /// Never: the table is fixed and a test makes it.
-pub fn schema() -> Schema {
+pub fn schema_of(name: &str) -> Schema {
     let mut fields: Vec<Field> = MEMBERS
         .iter()
         .map(|member| {
@@ -87,7 +92,7 @@ pub fn schema() -> Schema {
         ("arg5", FieldKind::Uint64, tail::ARGS + 40, 8),
     ];
     fields.extend(tail.map(|(name, kind, offset, size)| Field::new(name, kind, Place::Record { offset, size })));
-    Schema::new("events", STRIDE, fields).expect("the table is well formed")
+    Schema::new(name, STRIDE, fields).expect("the table is well formed")
 }
 
 const _: () = assert!(event_context::SIZE == tail::COMM && tail::ARGS + 48 == STRIDE);

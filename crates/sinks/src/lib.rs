@@ -34,3 +34,4 @@ pub use format::Format;
 pub use options::{Measure, Options};
 pub use output::Output;
 pub use stack_profile::{Row, StackProfile};
+pub use top::duration_text;

@@ -56,7 +56,7 @@ impl Top {
     }
 
     fn amount(&self, value: u64) -> String {
-        if self.options.measure == Measure::Samples { value.to_string() } else { duration(value) }
+        if self.options.measure == Measure::Samples { value.to_string() } else { duration_text(value) }
     }
 }
 
@@ -65,7 +65,7 @@ fn share(part: u64, all: u64) -> String {
 }
 
 /// Nanoseconds with the unit that leaves one to three digits before the point.
-pub(crate) fn duration(ns: u64) -> String {
+pub fn duration_text(ns: u64) -> String {
     match ns {
         0..1_000 => format!("{ns}ns"),
         1_000..1_000_000 => format!("{:.1}us", ns as f64 / 1e3),

@@ -1,6 +1,6 @@
 //! Sums that stay in the kernel: two maps that take turns, so that the one that is read is not written to.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use skep_abi::event_context::offset;
 use skep_error::{Kind, Result};
@@ -15,13 +15,13 @@ const VALUE: usize = 32;
 
 /// The two maps.
 pub(super) struct Counts {
-    maps: [Rc<Map>; 2],
+    maps: [Arc<Map>; 2],
     /// The one that is written to.
     active: u32,
 }
 
 impl Counts {
-    pub(super) fn new(maps: [Rc<Map>; 2]) -> Self {
+    pub(super) fn new(maps: [Arc<Map>; 2]) -> Self {
         Self { maps, active: 0 }
     }
 

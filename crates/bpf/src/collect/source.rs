@@ -1,20 +1,20 @@
 use std::{
     ops::ControlFlow,
-    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use skep_abi::event_context::offset;
 use skep_error::{Kind, Result, ResultExt as _};
 use skep_event::{
-    Schema, StackTable,
+    Frame, Schema, StackTable,
     context::{self, LockKind, STRIDE, tail},
 };
 use skep_flow::{Fill, Source};
 
 use super::{
     Attach, Collector,
-    config::{Config, CollectorOptions, process_exists},
+    config::{CollectorOptions, Config, process_exists},
     counts::Counts,
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
@@ -37,9 +37,9 @@ pub struct CollectorSource {
     buffer: Buffer,
     schema: Schema,
     config: Config,
-    config_map: Rc<Map>,
-    stack_map: Rc<Map>,
-    loss_map: Rc<Map>,
+    config_map: Arc<Map>,
+    stack_map: Arc<Map>,
+    loss_map: Arc<Map>,
     counts: Option<Counts>,
     symbols: Symbols,
     stacks: StackTable,
@@ -78,7 +78,7 @@ impl CollectorSource {
         let events = object.map("events")?;
         Ok(Self {
             buffer: object.buffer(&events).context(doing)?,
-            schema: context::schema(),
+            schema: context::schema_of(collector.name()),
             config_map,
             stack_map: object.map("stacks")?,
             loss_map: object.map("losses")?,
@@ -152,7 +152,11 @@ impl CollectorSource {
         let (frames, pid) = ((word(0) as usize).min(FRAMES), word(4));
         let (addresses, _) = value[8..8 + frames * 8].as_chunks::<8>();
         let addresses: Vec<u64> = addresses.iter().map(|ip| u64::from_le_bytes(*ip)).filter(|ip| *ip != 0).collect();
-        self.stacks.insert(id, self.symbols.resolve(pid, &addresses));
+        let mut frames = self.symbols.resolve(pid, &addresses);
+        // Of a kernel stack the innermost frames are those of the collector itself.
+        let own = frames.iter().take_while(|frame| is_own(frame)).count();
+        frames.drain(..own);
+        self.stacks.insert(id, frames);
     }
 
     fn is_condition(&self, user_stack: i64) -> bool {
@@ -160,6 +164,12 @@ impl CollectorSource {
         // The wait is a few frames above the system call.
         frames.iter().take(8).any(|frame| CONDITIONS.iter().any(|name| frame.name.contains(name)))
     }
+}
+
+/// What the kernel calls on the way to a collector's program.
+fn is_own(frame: &Frame) -> bool {
+    const OWN: [&str; 5] = ["bpf_prog_", "bpf_trace_run", "__bpf_trace_", "__traceiter_", "__bpf_prog_"];
+    frame.kernel && OWN.iter().any(|start| frame.name.starts_with(start))
 }
 
 fn write(map: &Map, config: &Config) -> Result<()> {

@@ -2,6 +2,7 @@
 
 mod completions;
 mod doctor;
+mod profile;
 mod run;
 
 use clap::Subcommand;
@@ -27,6 +28,14 @@ macro_rules! commands {
 commands! {
     /// Runs a module that carries its own eBPF (world `program`)
     Run(run::Args) = run::run;
+    /// Shows where CPU time, lock waits, system calls or time off the CPU go
+    Profile(profile::ProfileArgs) = profile::profile;
+    /// Shows system calls or lock waits as they end
+    Trace(profile::TraceArgs) = profile::trace;
+    /// Keeps events in a file
+    Record(profile::RecordArgs) = profile::record;
+    /// Sends the events of a file through filters to outputs, without root
+    Replay(profile::ReplayArgs) = profile::replay;
     /// Says what this kernel and this user can do, and what to do about the rest
     Doctor(doctor::Args) = doctor::run;
     /// Prints shell completions

@@ -1,0 +1,416 @@
+//! `skep profile`, `skep trace`, `skep record`, `skep replay`.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+use skep_bpf::{Collector, CollectorOptions};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_flow::{Control, Progress, Summary};
+use skep_runtime::{
+    profile::{self, OutputSpec, Through},
+    syscalls,
+};
+use skep_sandbox::Stop;
+use skep_sinks::Format;
+
+use crate::console;
+
+const PROFILE_EXAMPLES: &str = "\
+Examples:
+  sudo skep profile cpu --duration 10s                       functions by their share of the CPU
+  sudo skep profile cpu --pid 1234 --output cpu.svg          a flame graph to open in a browser
+  sudo skep profile lock --duration 10s --output locks.pb.gz go tool pprof -http=: locks.pb.gz
+  sudo skep profile syscall --pid 1234 --output calls.folded
+  skep profile diff before.folded after.folded --output diff.svg
+
+The ending of --output chooses the format: .svg .folded .pb.gz .speedscope.json .trace.json .jsonl .hist .skep";
+
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  sudo skep trace syscall --pid 1234 --min 1ms               calls that took a millisecond or more
+  sudo skep trace syscall --filter slow.wasm --format jsonl  decided by a Wasm filter
+  sudo skep trace syscall --duration 5s --format histogram --by syscall
+  sudo skep trace lock --where 'wait_ns>1000000,comm~^nginx'";
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  sudo skep record syscall --duration 10s -o calls.skep
+  skep replay calls.skep --filter slow.wasm                  as the events had come live; needs no root
+  skep replay calls.skep --output calls.trace.json           for ui.perfetto.dev";
+
+#[derive(Debug, Args)]
+#[command(after_help = PROFILE_EXAMPLES)]
+pub(crate) struct ProfileArgs {
+    #[command(subcommand)]
+    what: Profile,
+}
+
+#[derive(Debug, Subcommand)]
+enum Profile {
+    /// What runs on the CPUs, by sampling
+    Cpu(Live),
+    /// Where threads wait for locks, by time waited
+    Lock(Live),
+    /// Where system calls take their time
+    Syscall(Live),
+    /// Where threads are off the CPU, by time
+    Offcpu(Live),
+    /// Two profiles in folded form as one differential flame graph: red grew, blue shrank
+    Diff(Diff),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub(crate) struct TraceArgs {
+    #[command(subcommand)]
+    what: Trace,
+}
+
+#[derive(Debug, Subcommand)]
+enum Trace {
+    /// System calls, as they end
+    Syscall(Live),
+    /// Waits for locks, as they end
+    Lock(Live),
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    Cpu,
+    Lock,
+    Syscall,
+    Offcpu,
+}
+
+impl What {
+    const fn collector(self) -> Collector {
+        match self {
+            Self::Cpu => Collector::Cpu,
+            Self::Lock => Collector::Lock,
+            Self::Syscall => Collector::Syscall,
+            Self::Offcpu => Collector::OffCpu,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
+pub(crate) struct RecordArgs {
+    /// What is recorded
+    #[arg(value_enum, default_value = "cpu")]
+    what: What,
+
+    #[command(flatten)]
+    live: Live,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
+pub(crate) struct ReplayArgs {
+    /// The record file
+    file: PathBuf,
+
+    /// Leaves out what ended before this time (nanoseconds of CLOCK_MONOTONIC), through the file's index
+    #[arg(long, value_name = "NS")]
+    since: Option<u64>,
+
+    #[command(flatten)]
+    through: ThroughArgs,
+
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+#[derive(Debug, Args)]
+struct Diff {
+    /// The profile before, in folded form
+    before: PathBuf,
+    /// The profile after, in folded form
+    after: PathBuf,
+    /// Where the SVG goes; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// A run on the live kernel.
+#[derive(Debug, Args)]
+struct Live {
+    /// Ends the run after this time, such as 10s; Ctrl-C otherwise
+    #[arg(short, long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    duration: Option<Duration>,
+
+    /// All threads of this process only; the run ends with it
+    #[arg(short, long)]
+    pid: Option<u32>,
+
+    /// Processes in this directory of cgroup v2 and below it only
+    #[arg(long, value_name = "DIR")]
+    cgroup: Option<PathBuf>,
+
+    /// Threads of exactly this name only
+    #[arg(long, value_name = "NAME")]
+    comm: Option<String>,
+
+    /// Samples a second and CPU
+    #[arg(long, default_value_t = 99, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    freq: u32,
+
+    /// Leaves out waits and calls that took less
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    min: Option<Duration>,
+
+    /// These system calls only, by name or number
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    syscall: Vec<String>,
+
+    /// With the arguments of system calls
+    #[arg(long)]
+    arguments: bool,
+
+    /// With stacks where rows are shown; profiles always have them
+    #[arg(long)]
+    stacks: bool,
+
+    #[command(flatten)]
+    through: ThroughArgs,
+
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+/// What happens to events on their way.
+#[derive(Debug, Args)]
+struct ThroughArgs {
+    /// A Wasm filter (world `filter`); several are asked one after the other
+    #[arg(long, value_name = "FILE.wasm")]
+    filter: Vec<PathBuf>,
+
+    /// What becomes of an event on which a filter traps or runs out of fuel
+    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
+    on_trap: OnTrap,
+
+    /// Pages of 64 KiB that a filter may have; the ABI says 16
+    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    filter_pages: Option<u64>,
+
+    /// Keeps events for which all of it holds: duration_ns>1000000,comm==nginx (== != >= > <= < ~)
+    #[arg(long = "where", value_name = "EXPRESSION")]
+    condition: Option<String>,
+
+    /// Sorts by fields at the end; - before a name puts large ones first
+    #[arg(long, value_name = "FIELDS", allow_hyphen_values = true)]
+    sort: Option<String>,
+
+    /// Ends after so many events
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<u64>,
+
+    /// The fields that rows show
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    fields: Option<Vec<String>>,
+
+    /// A histogram for each value of this field
+    #[arg(long, value_name = "FIELD")]
+    by: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnTrap {
+    Keep,
+    Drop,
+}
+
+/// Where the result goes.
+#[derive(Debug, Args)]
+struct OutArgs {
+    /// Writes to a file, in the format that its ending names; may be given again
+    #[arg(short, long, value_name = "FILE")]
+    output: Vec<PathBuf>,
+
+    /// The format: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, record
+    #[arg(short, long)]
+    format: Option<String>,
+}
+
+pub(crate) fn profile(args: &ProfileArgs) -> Result<u8> {
+    match &args.what {
+        Profile::Cpu(live) => run_live(Collector::Cpu, live, Format::Top),
+        Profile::Lock(live) => run_live(Collector::Lock, live, Format::Top),
+        Profile::Syscall(live) => run_live(Collector::Syscall, live, Format::Top),
+        Profile::Offcpu(live) => run_live(Collector::OffCpu, live, Format::Top),
+        Profile::Diff(diff) => difference(diff),
+    }
+}
+
+pub(crate) fn trace(args: &TraceArgs) -> Result<u8> {
+    match &args.what {
+        Trace::Syscall(live) => run_live(Collector::Syscall, live, Format::Table),
+        Trace::Lock(live) => run_live(Collector::Lock, live, Format::Table),
+    }
+}
+
+pub(crate) fn record(args: &RecordArgs) -> Result<u8> {
+    if args.live.out.output.is_empty() {
+        return Err(Error::new(Kind::Usage, "it is not said where to").help("give -o FILE.skep"));
+    }
+    run_live(args.what.collector(), &args.live, Format::Record)
+}
+
+pub(crate) fn replay(args: &ReplayArgs) -> Result<u8> {
+    let outputs = args.out.choose(Format::Table)?;
+    run(None, |control, report| {
+        profile::replay(&args.file, args.since, &args.through.through(), &outputs, control, report)
+    })
+}
+
+fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
+    let outputs = live.out.choose(usual)?;
+    let through = live.through.through();
+    let options = live.options(collector, &outputs)?;
+    run(live.duration, |control, report| profile::live(collector, options, &through, &outputs, control, report))
+}
+
+impl Live {
+    fn options(&self, collector: Collector, outputs: &[OutputSpec]) -> Result<CollectorOptions> {
+        let stacks = self.stacks || outputs.iter().any(|output| output.format.is_of_stacks());
+        let recorded = outputs.iter().any(|output| output.format == Format::Record);
+        let always = matches!(collector, Collector::Cpu | Collector::OffCpu) || recorded;
+        Ok(CollectorOptions {
+            frequency: self.freq,
+            pid: self.pid,
+            cgroup: self.cgroup.clone(),
+            comm: self.comm.clone(),
+            syscalls: self.syscall.iter().map(|name| syscalls::number(name)).collect::<Result<_>>()?,
+            min_duration: self.min.unwrap_or_default(),
+            user_stacks: stacks || always || collector == Collector::Lock,
+            // On the way out of a system call the kernel's stack says nothing.
+            kernel_stacks: (stacks || always) && collector != Collector::Syscall,
+            arguments: self.arguments,
+            ..CollectorOptions::default()
+        })
+    }
+}
+
+impl ThroughArgs {
+    fn through(&self) -> Through {
+        Through {
+            filters: self.filter.clone(),
+            drop_on_trap: self.on_trap == OnTrap::Drop,
+            max_pages: self.filter_pages,
+            condition: self.condition.clone(),
+            sort: self.sort.clone(),
+            limit: self.limit,
+            fields: self.fields.clone(),
+            histogram_key: self.by.clone(),
+            no_cache: false,
+        }
+    }
+}
+
+impl OutArgs {
+    fn choose(&self, usual: Format) -> Result<Vec<OutputSpec>> {
+        let format = self.format.as_deref();
+        if self.output.is_empty() {
+            return Ok(vec![OutputSpec::choose(None, format, usual)?]);
+        }
+        let one = |path: &PathBuf| {
+            // `record` needs no ending to know what it writes.
+            let format = format.or((usual == Format::Record).then_some(Format::Record.name()));
+            OutputSpec::choose(Some(path.clone()), format, usual)
+        };
+        self.output.iter().map(one).collect()
+    }
+}
+
+fn difference(args: &Diff) -> Result<u8> {
+    let read = |path: &Path| std::fs::read_to_string(path).context(|| format!("reading {}", path.display()));
+    let (before, after) = (read(&args.before)?, read(&args.after)?);
+    let title = format!("{} → {}", args.before.display(), args.after.display());
+    let svg = skep_sinks::diff::svg(&before, &after, &title)?;
+    let mut output = match &args.output {
+        Some(path) => skep_sinks::Output::create(path)?,
+        None => skep_sinks::Output::stdout(),
+    };
+    output.write(&svg)?;
+    output.flush()?;
+    Ok(0)
+}
+
+/// Runs with signals and the progress line, and says at the end what came of it.
+fn run(
+    duration: Option<Duration>,
+    work: impl FnOnce(&Control, &mut dyn FnMut(&Progress)) -> Result<Summary>,
+) -> Result<u8> {
+    let stop = console::stop_on_signals()?;
+    let control = Control::new(duration);
+    let mut line = ProgressLine::new(stop, control.clone());
+    let result = work(&control, &mut |progress| line.show(progress));
+    line.clear();
+    summarise(&result?);
+    Ok(0)
+}
+
+fn summarise(summary: &Summary) {
+    let Summary { events, kept, lost, .. } = summary;
+    console::note(&format!("{events} records, {kept} kept; {lost}"));
+    for counters in &summary.operators {
+        let failures = counters.faults.trapped + counters.faults.exhausted;
+        if counters.dropped > 0 || failures > 0 {
+            console::note(&format!(
+                "{}: {} seen, {} kept, {} dropped, {} trapped, {} out of fuel, {:.1?}",
+                counters.name,
+                counters.seen,
+                counters.kept,
+                counters.dropped,
+                counters.faults.trapped,
+                counters.faults.exhausted,
+                counters.time,
+            ));
+        }
+    }
+}
+
+/// One line on a terminal's standard error, rewritten in place; nothing elsewhere.
+struct ProgressLine {
+    stop: Stop,
+    control: Control,
+    shown: bool,
+    enabled: bool,
+    next: Instant,
+}
+
+impl ProgressLine {
+    fn new(stop: Stop, control: Control) -> Self {
+        // On a terminal that also gets the data, the line would be in its way.
+        let enabled = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
+        Self { stop, control, shown: false, enabled, next: Instant::now() }
+    }
+
+    fn show(&mut self, progress: &Progress) {
+        if self.stop.requested().is_some() {
+            self.control.stop();
+        }
+        if !self.enabled || self.next > Instant::now() {
+            return;
+        }
+        self.next = Instant::now() + Duration::from_millis(200);
+        self.shown = true;
+        let left = match progress.left {
+            Some(left) => format!("{}s left", left.as_secs()),
+            None => "Ctrl-C ends".to_owned(),
+        };
+        let lost = progress.lost.unwanted();
+        eprint!("\r\x1b[K{} events, {} kept, {lost} lost, {left}", progress.events, progress.kept);
+        let _ = std::io::stderr().flush();
+    }
+
+    fn clear(&mut self) {
+        if self.shown {
+            eprint!("\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Collectors, filters and sinks put together.
+//!
+//! ```text
+//! live():    collector ─▶ filters ─▶ --where ─▶ columns ─▶ sinks
+//! replay():  record file ─▶ the same
+//! ```
+//!
+//! Outputs are opened and filters are loaded before anything is attached: what cannot work is said first.
+
+mod view;
+
+use std::{path::PathBuf, time::Duration};
+
+use skep_bpf::{Collector, CollectorOptions, CollectorSource};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_flow::{
+    Control, Operator, Pipeline, Progress, Source, Summary,
+    operators::{Filter, Limit, Sort},
+};
+use skep_sandbox::{Cache, FilterPolicy, OnTrap, WasmRuntime, worlds::filter::FilterOperator};
+use skep_sinks::{Format, Measure, Options, Output, record::RecordSource};
+
+use crate::program::read_module;
+
+/// Where kept events go.
+#[derive(Clone, Debug)]
+pub struct OutputSpec {
+    /// What is written.
+    pub format: Format,
+    /// To which file; standard output if none.
+    pub path: Option<PathBuf>,
+}
+
+impl OutputSpec {
+    /// From `--output` and `--format`: the ending decides unless a format is named; `usual` where neither is given.
+    ///
+    /// # Errors
+    /// `Usage` if the format or the ending is unknown.
+    pub fn choose(path: Option<PathBuf>, format: Option<&str>, usual: Format) -> Result<Self> {
+        let format = match (format, &path) {
+            (Some(name), _) => Format::from_name(name)?,
+            (None, Some(path)) => Format::from_path(path)?,
+            (None, None) => usual,
+        };
+        Ok(Self { format, path })
+    }
+
+    fn open(&self) -> Result<Output> {
+        match &self.path {
+            Some(path) => Output::create(path),
+            None => Ok(Output::stdout()),
+        }
+    }
+}
+
+/// What happens to events between their source and the outputs.
+#[derive(Clone, Debug, Default)]
+pub struct Through {
+    /// Wasm filters of world `filter`, first to last.
+    pub filters: Vec<PathBuf>,
+    /// Events on which a filter fails are dropped, not kept.
+    pub drop_on_trap: bool,
+    /// Pages of memory that a filter may have; the public limit of 16 if none.
+    pub max_pages: Option<u64>,
+    /// A native filter: `duration_ns>1000000,comm==nginx`.
+    pub condition: Option<String>,
+    /// Fields to sort by.
+    pub sort: Option<String>,
+    /// Ends after so many events.
+    pub limit: Option<u64>,
+    /// The fields that rows show, in place of the usual ones.
+    pub fields: Option<Vec<String>>,
+    /// A field whose values each have a histogram of their own.
+    pub histogram_key: Option<String>,
+    /// Neither reads nor writes the cache of compiled modules.
+    pub no_cache: bool,
+}
+
+/// Runs a collector.
+///
+/// # Errors
+/// Whatever keeps it from starting, or ends it.
+pub fn live(
+    collector: Collector,
+    mut collect: CollectorOptions,
+    through: &Through,
+    outputs: &[OutputSpec],
+    control: &Control,
+    report: impl FnMut(&Progress),
+) -> Result<Summary> {
+    let sums_do = outputs.iter().all(|output| output.format.is_of_stacks());
+    collect.aggregate = sums_do && through.filters.is_empty() && through.condition.is_none() && through.limit.is_none();
+    let shown = Shown { name: collector.name(), frequency: collect.frequency, arguments: collect.arguments };
+    let prepared = Prepared::new(&shown, through, outputs)?;
+    let source = CollectorSource::start(collector, &collect)?;
+    prepared.run(Box::new(source), control, report)
+}
+
+/// Sends the events of a record file through filters to outputs. Needs no privilege.
+///
+/// # Errors
+/// Whatever keeps the file from being read, or a filter or an output from being used.
+pub fn replay(
+    file: &std::path::Path,
+    start_at: Option<u64>,
+    through: &Through,
+    outputs: &[OutputSpec],
+    control: &Control,
+    report: impl FnMut(&Progress),
+) -> Result<Summary> {
+    let mut source = RecordSource::open(file)?;
+    if let Some(time) = start_at {
+        source.start_at(time)?;
+    }
+    if outputs.iter().any(|output| output.path.as_deref().is_some_and(|path| same_file(path, file))) {
+        return Err(Error::new(Kind::Usage, format!("{} cannot be both read and written", file.display())));
+    }
+    let name = Source::schema(&source).name().to_owned();
+    let shown = Shown { name: &name, frequency: 0, arguments: true };
+    Prepared::new(&shown, through, outputs)?.run(Box::new(source), control, report)
+}
+
+fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// What a profile of each collector counts.
+pub fn measure_of(collector: &str) -> Measure {
+    match collector {
+        "lock" | "offcpu" => Measure::Wait,
+        "syscall" => Measure::Duration,
+        _ => Measure::Samples,
+    }
+}
+
+/// What is known of events before they come.
+struct Shown<'a> {
+    /// The collector's name.
+    name: &'a str,
+    frequency: u32,
+    arguments: bool,
+}
+
+/// Operators and sinks, ready before the source is.
+struct Prepared {
+    operators: Vec<Box<dyn Operator>>,
+    sinks: Vec<Box<dyn skep_flow::Sink>>,
+}
+
+impl Prepared {
+    fn new(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result<Self> {
+        let mut operators: Vec<Box<dyn Operator>> = filters(through)?;
+        if let Some(condition) = &through.condition {
+            operators.push(Box::new(Filter::new(condition)?));
+        }
+        if let Some(sort) = &through.sort {
+            operators.push(Box::new(Sort::new(sort)?));
+        }
+        if let Some(limit) = through.limit {
+            operators.push(Box::new(Limit::new(limit)));
+        }
+        let for_people = outputs.iter().any(|output| output.format == Format::Table);
+        operators.extend(view::operators(shown.name, for_people, shown.arguments, through.fields.as_deref()));
+        let options = Options {
+            title: format!("skep profile {}", shown.name),
+            measure: measure_of(shown.name),
+            sample_period_ns: if shown.frequency > 0 { 1_000_000_000 / u64::from(shown.frequency) } else { 0 },
+            leaf: (shown.name == "syscall").then(|| "syscall".to_owned()),
+            histogram_field: None,
+            histogram_key: through.histogram_key.clone(),
+        };
+        let sink = |output: &OutputSpec| Ok(output.format.sink(output.open()?, &options));
+        let sinks = outputs.iter().map(sink).collect::<Result<_>>()?;
+        Ok(Self { operators, sinks })
+    }
+
+    fn run(self, source: Box<dyn Source>, control: &Control, report: impl FnMut(&Progress)) -> Result<Summary> {
+        let mut pipeline = Pipeline::new(source);
+        for operator in self.operators {
+            pipeline = pipeline.operator(operator);
+        }
+        for sink in self.sinks {
+            pipeline = pipeline.sink(sink);
+        }
+        pipeline.run(control, report)
+    }
+}
+
+fn filters(through: &Through) -> Result<Vec<Box<dyn Operator>>> {
+    if through.filters.is_empty() {
+        return Ok(Vec::new());
+    }
+    let usual = FilterPolicy::default();
+    let policy = FilterPolicy {
+        on_trap: if through.drop_on_trap { OnTrap::Drop } else { OnTrap::Keep },
+        max_pages: through.max_pages.unwrap_or(usual.max_pages),
+        log: std::sync::Arc::new(|name, line| eprintln!("{name}: {line}")),
+        ..usual
+    };
+    let mut runtime = WasmRuntime::with_policy(policy)?;
+    if !through.no_cache
+        && let Some(cache) = Cache::for_user()
+    {
+        runtime = runtime.cached(cache);
+    }
+    let load = |path: &PathBuf| -> Result<Box<dyn Operator>> {
+        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let filter = runtime.load_named(&name, &read_module(path)?).context(|| path.display().to_string())?;
+        Ok(Box::new(FilterOperator::new(filter)))
+    };
+    through.filters.iter().map(load).collect()
+}
+
+/// Reads `--duration` and the like: a whole run's length.
+pub fn control(duration: Option<Duration>) -> Control {
+    Control::new(duration)
+}
