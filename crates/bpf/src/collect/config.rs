@@ -79,8 +79,7 @@ mod at {
 }
 
 /// The numbers of futex, futex_waitv and futex_wait on this architecture.
-const FUTEX_CALLS: [u32; 3] =
-    if cfg!(target_arch = "x86_64") { [202, 449, 455] } else { [98, 449, 455] };
+const FUTEX_CALLS: [u32; 3] = if cfg!(target_arch = "x86_64") { [202, 449, 455] } else { [98, 449, 455] };
 /// Numbers that the map of wanted system calls has room for.
 const SYSCALLS: u32 = 512;
 

@@ -14,7 +14,7 @@ use skep_flow::{Fill, Source};
 
 use super::{
     Attach, Collector,
-    config::{Config, CollectorOptions, process_exists},
+    config::{CollectorOptions, Config, process_exists},
     counts::Counts,
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
