@@ -45,5 +45,10 @@ int BPF_PROG(remove_directory, struct inode *dir, struct dentry *dentry, int ret
 		__builtin_memcpy(e->name, name, sizeof(name));
 		bpf_ringbuf_submit(e, 0);
 	}
-	return same ? -EPERM : 0;
+	if (same) {
+		/* Without this the compiler negates a bit, and the verifier takes the result for any number at all. */
+		barrier();
+		return -EPERM;
+	}
+	return 0;
 }

@@ -1,10 +1,12 @@
 //! Developer commands, run as `cargo run -p xtask -- <command>`; the Makefile's targets call them.
 //!
 //! - [`test`]: the whole test suite, the kernel's tests as root
+//! - [`bench`]: Skep beside native programs, in one run
 //! - [`docs`]: what the documentation says, checked against the code and the binary
 //! - [`vm`]: the kernel checks on older kernels under qemu
 #![forbid(unsafe_code)]
 
+mod bench;
 mod docs;
 mod process;
 mod test;
@@ -27,6 +29,8 @@ enum Command {
     Test(test::Args),
     /// Run the kernel checks on older kernels under qemu, without hardware virtualisation
     Vm(vm::Args),
+    /// Measure Skep beside native programs, in one run
+    Bench(bench::Args),
     /// Check the documentation against the code and the binary
     #[command(subcommand)]
     Docs(docs::Command),
@@ -35,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Docs(command) => docs::run(&command),
         Command::Vm(args) => vm::run(&args),
     };

@@ -59,6 +59,7 @@ impl Object {
     /// verifier's log as detail.
     pub fn load(elf: &[u8], options: &LoadOptions) -> Result<Self> {
         let mut left_out: Vec<LeftOut> = Vec::new();
+        let mut counting = true;
         loop {
             let mut object = open(elf)?;
             for mut program in object.progs_mut() {
@@ -72,11 +73,18 @@ impl Object {
             if let Some(at) = options.arena_at {
                 place_arena(&mut object, at)?;
             }
-            let (result, messages) = diagnostics::capture(|| prepare_and_load(object));
+            let (result, messages) = diagnostics::capture(|| prepare_and_load(object, counting));
             let errno = match result {
                 Ok((inner, counter)) => return Self::new(inner, counter, left_out),
                 Err(errno) => errno,
             };
+            // Verifiers before 6.2 forget that a record was checked once the program checks it again. A program must not
+            // be refused for what was added to it, so it is tried as it was written before anything is said.
+            if counting && messages.verifier_log().is_some_and(|log| !log.is_empty()) {
+                tracing::debug!("the verifier refused a program that counts its drops; loading it as it is");
+                counting = false;
+                continue;
+            }
             let error = explain::load_failure(errno, &messages);
             match messages.failed_program() {
                 Some(program) if options.best_effort => left_out.push(LeftOut { program: program.to_owned(), error }),
@@ -174,7 +182,7 @@ impl Object {
     }
 
     /// Records that this object's programs could not put into a full ring buffer so far; `None` when the programs do
-    /// not use one in a way that can be counted.
+    /// not use one in a way that can be counted, or this kernel's verifier does not follow the counting (before 6.2).
     ///
     /// # Errors
     /// The kernel's.
@@ -216,9 +224,12 @@ fn place_arena(object: &mut OpenObject, at: u64) -> Result<()> {
     placed.context(|| format!("creating the arena at {at:#x}"))
 }
 
-fn prepare_and_load(mut object: OpenObject) -> Result<(libbpf_rs::Object, Option<Counter>), sys::Errno> {
+fn prepare_and_load(
+    mut object: OpenObject,
+    counting: bool,
+) -> Result<(libbpf_rs::Object, Option<Counter>), sys::Errno> {
     sys::prepare(&mut object)?;
-    let counter = count_drops(&mut object)?;
+    let counter = if counting { count_drops(&mut object)? } else { None };
     let inner = object.load().map_err(|error| attach::errno_of(&error))?;
     Ok((inner, counter))
 }

@@ -16,5 +16,11 @@ pub(super) fn all() -> Vec<Check> {
         // `skep doctor NAME…` fails if one of them cannot be loaded; here all of them can.
         check("doctor-types", (6, 1), "skep doctor kprobe uprobe fentry fexit fmod_ret freplace lsm tp_btf ringbuf\n"),
         check("doctor-types-6.12", (6, 12), "skep doctor uprobe.multi netfilter arena may_goto\n"),
+        check("kprobe", (6, 1), include_str!("scripts/kprobe.sh")),
+        check("fentry", (6, 1), include_str!("scripts/fentry.sh")),
+        check("lsm", (6, 1), include_str!("scripts/lsm.sh")),
+        check("bootstrap", (6, 1), include_str!("scripts/bootstrap.sh")),
+        check("opensnoop", (6, 1), include_str!("scripts/opensnoop.sh")),
+        check("runqlat", (6, 1), include_str!("scripts/runqlat.sh")),
     ]
 }

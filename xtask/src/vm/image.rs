@@ -8,13 +8,15 @@ use std::{
 };
 
 /// Runs as process 1: mounts, runs each check, says how each ended, powers off.
-const INIT: &str = include_str!("init.sh");
+const INIT: &str = include_str!("scripts/init.sh");
+/// What the checks share.
+const FUNCTIONS: &str = include_str!("scripts/functions.sh");
 
 /// Builds the initramfs for `kernel` and returns its path.
 pub(super) fn build(kernel: &Kernel, skep: &Path, checks: &[&Check]) -> Result<PathBuf> {
     let tree = kernel.dir().join("initramfs");
     _ = fs::remove_dir_all(&tree);
-    for dir in ["bin", "proc", "sys", "dev", "tmp", "run", "etc", "checks", "examples"] {
+    for dir in ["bin", "proc", "sys", "dev", "tmp", "run", "etc", "checks", "examples", "guests"] {
         fs::create_dir_all(tree.join(dir)).context(|| format!("making {}", tree.display()))?;
     }
     copy(Path::new("/bin/busybox"), &tree.join("bin/busybox"))?;
@@ -25,7 +27,9 @@ pub(super) fn build(kernel: &Kernel, skep: &Path, checks: &[&Check]) -> Result<P
     // The kernel's configuration, where `skep doctor` looks for it.
     copy_all(&kernel.dir().join("root/boot"), "config-", &tree.join("boot"))?;
     guests(&root().join("examples"), &tree.join("examples"))?;
+    guests(&root().join("tests/suite/guests"), &tree.join("guests"))?;
     write(&tree.join("init"), INIT)?;
+    write(&tree.join("functions.sh"), FUNCTIONS)?;
     make_executable(&tree.join("init"))?;
     for check in checks {
         write(&tree.join("checks").join(check.name), check.script)?;

@@ -15,7 +15,7 @@ echo "skep-vm: boot $(uname -r)"
 while read -r check; do
     echo "skep-vm: check $check"
     # In a subshell with its own output, so that a failing check's own words stand in the console.
-    sh -eu "/checks/$check" </dev/null 2>&1
+    sh -eu -c '. /functions.sh; . "/checks/$1"' check "$check" </dev/null 2>&1
     echo "skep-vm: result $check $?"
 done </checks.list
 echo "skep-vm: done"
