@@ -98,7 +98,7 @@ pub fn libbpf_headers() -> Result<[PathBuf; 2]> {
 pub(crate) fn libbpf_source() -> Result<PathBuf> {
     let doing = || "asking cargo where libbpf-sys is";
     let mut cargo = Command::new(Tool::CARGO.find()?);
-    cargo.args(["metadata", "--format-version=1", "--locked", "--manifest-path"]).arg(workspace().join("Cargo.toml"));
+    cargo.args(["metadata", "--format-version=1", "--manifest-path"]).arg(workspace().join("Cargo.toml"));
     let metadata: serde_json::Value = serde_json::from_slice(&output(&mut cargo).context(doing)?)
         .map_err(|error| Error::wrap(Kind::Internal, error).context(doing()))?;
     let manifest = metadata["packages"]

@@ -1,0 +1,78 @@
+//! The committed modules are what their sources say: each is built again, where its tool chain is present, and must show
+//! the same imports and exports. (Bytes differ from one compiler to the next.) Behaviour is what the other tests of this
+//! directory assert; they run the committed modules.
+
+use std::fs;
+
+use skep_abi::program;
+use skep_dev::{
+    catalogue::{Collection, Item},
+    surface::Surface,
+};
+
+fn committed(item: &Item) -> Surface {
+    let bytes = fs::read(&item.result).unwrap_or_else(|error| {
+        panic!("{}: {error}; build it: cargo run -p skep-dev -- {} {}", item.result.display(), command(item), item.name)
+    });
+    Surface::of(&bytes).unwrap()
+}
+
+fn command(item: &Item) -> &'static str {
+    if item.result.starts_with(Collection::Examples.dir()) { "examples" } else { "guests" }
+}
+
+fn all() -> Vec<Item> {
+    [Collection::Examples, Collection::TestGuests, Collection::BenchGuests]
+        .into_iter()
+        .flat_map(|collection| collection.items().unwrap())
+        .collect()
+}
+
+#[test]
+fn rebuilt_modules_show_what_the_committed_ones_show() {
+    let out = skep_dev::build_dir().join("rebuilt");
+    let strict = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+    for item in all() {
+        if let Err(error) = item.toolchain() {
+            assert!(!strict, "{}: {error:?}", item.name);
+            println!("left out, {error}: {}", item.name);
+            continue;
+        }
+        let module = out.join(format!("{}.wasm", item.name));
+        item.build(&module).unwrap_or_else(|error| panic!("{error:?}"));
+        let rebuilt = Surface::of(&fs::read(&module).unwrap()).unwrap();
+        assert_eq!(rebuilt, committed(&item), "{}: rebuild and commit it", item.name);
+    }
+}
+
+#[test]
+fn committed_modules_import_only_what_the_table_of_the_world_has() {
+    let known: Vec<String> = program::IMPORTS
+        .iter()
+        .chain(program::VARIANTS)
+        .chain(program::SHARED_IMPORTS)
+        .flat_map(|function| {
+            let line = format!("{} {}", function.name, function.sig);
+            // The older name of the same module.
+            [format!("{}.{line}", function.module), format!("{}.{line}", program::MODULE_OLD)]
+        })
+        .collect();
+    for item in all() {
+        let surface = committed(&item);
+        let wasi = format!("{}.", program::MODULE_WASI);
+        for import in surface.imports.iter().filter(|import| !import.starts_with(&wasi)) {
+            assert!(known.contains(import), "{} imports {import}", item.name);
+        }
+        for export in ["memory memory", "_start func () -> ()"] {
+            assert!(surface.exports.contains(export), "{} exports no {export}", item.name);
+        }
+    }
+}
+
+#[test]
+fn shipped_samples_are_small() {
+    for item in Collection::Examples.items().unwrap() {
+        let len = fs::metadata(&item.result).unwrap().len();
+        assert!(len < 2_000_000, "{}: {len} bytes", item.name);
+    }
+}
