@@ -1,12 +1,12 @@
 /* Base64 there and back. */
 #include "skep.h"
 
-static const u8 alphabet[64] DATA = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+u8 alphabet[64] DATA = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 static u8 plain[3072] DATA;
 static u8 text[4096] DATA;
 static u8 reverse[256] DATA;
 
-EXPORT void encode(u32 n)
+EXPORT u32 encode(u32 n)
 {
 	u32 to = ZERO;
 	for (u32 i = ZERO; i + 3 <= n && can_loop; i += 3) {
@@ -17,6 +17,7 @@ EXPORT void encode(u32 n)
 		text[(to + 3) & 4095] = alphabet[v & 63];
 		to += 4;
 	}
+	return 0;
 }
 
 EXPORT u32 decode(u32 n)

@@ -3,7 +3,7 @@
 
 enum { PUSH, LOAD, STORE, ADD, MUL, MOD, LT, JZ, JMP, HALT };
 
-static u32 code[] DATA = {
+u32 code[] DATA = {
 	/* n = 2; count = 0 */
 	PUSH, 2, STORE, 0, PUSH, 0, STORE, 1,
 	/* 8: if !(n < limit) halt */

@@ -1,7 +1,7 @@
 /* A JSON field scanner: finds "pid" at the top level of objects in a stream, and sums its numbers. */
 #include "skep.h"
 
-static u8 sample[] DATA =
+u8 sample[] DATA =
 	"{\"comm\":\"bash\",\"args\":[\"-c\",\"echo \\\"pid\\\": 7\"],\"pid\":1234,\"t\":{\"pid\":9}}"
 	"{\"ts\":18446744073,\"ok\":true,\"pid\":77,\"comm\":\"cat\",\"nested\":{\"a\":[1,2,{\"b\":null}]}}"
 	"{\"pid\":4000000,\"path\":\"/usr/bin/\\u0041\",\"ret\":-2}";

@@ -6,7 +6,7 @@ static short a[N * N] DATA;
 static short b[N * N] DATA;
 static i32 c[N * N] DATA;
 
-EXPORT void multiply(void)
+EXPORT u32 multiply(void)
 {
 	for (u32 i = ZERO; i < N && can_loop; i++)
 		for (u32 j = ZERO; j < N && can_loop; j++) {
@@ -15,6 +15,7 @@ EXPORT void multiply(void)
 				sum += (i32)a[i * N + k] * b[k * N + j];
 			c[i * N + j] = sum;
 		}
+	return 0;
 }
 
 EXPORT u32 run(u32 rounds)

@@ -9,7 +9,7 @@ typedef int i32;
 
 #if defined(__bpf__)
 #define MEM __attribute__((address_space(1)))
-#define DATA __attribute__((address_space(1), section(".addr_space.1")))
+#define DATA __attribute__((address_space(1)))
 #define can_loop                                                                                   \
 	({                                                                                         \
 		__label__ l_break, l_continue;                                                     \
@@ -21,14 +21,15 @@ typedef int i32;
 	l_continue:;                                                                               \
 		ret;                                                                               \
 	})
-extern int opaque_zero;
 #define ZERO (*(volatile int *)&zero_source)
 static volatile int zero_source;
 #define EXPORT __attribute__((noinline))
+
 #else
 #define MEM
 #define DATA
 #define can_loop 1
 #define ZERO 0
 #define EXPORT __attribute__((visibility("default"), noinline))
+
 #endif

@@ -13,7 +13,7 @@ static void fill(u32 n, u32 seed)
 	}
 }
 
-EXPORT void bubble(u32 n)
+EXPORT u32 bubble(u32 n)
 {
 	for (u32 i = ZERO; i + 1 < n && can_loop; i++)
 		for (u32 j = ZERO; j + 1 < n - i && can_loop; j++) {
@@ -23,9 +23,10 @@ EXPORT void bubble(u32 n)
 				a[(j + 1) & 1023] = x;
 			}
 		}
+	return 0;
 }
 
-EXPORT void quick(u32 n)
+EXPORT u32 quick(u32 n)
 {
 	u32 top = ZERO;
 	stack[0] = ZERO;
@@ -59,6 +60,7 @@ EXPORT void quick(u32 n)
 		if (a[i & 1023] == pivot && i == lo)
 			stack[(top - 2) & 127] = i + 1;
 	}
+	return 0;
 }
 
 static u32 digest(u32 n)
