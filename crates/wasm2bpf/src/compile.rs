@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     Object, Options, Reason, Refusal, Report,
-    analysis::{bounds, known, liveness},
+    analysis::{bounds, forks, known, liveness},
     elf, emit,
     ir::{Function, ROUTINES, Term},
     layout::Layout,
@@ -150,6 +150,7 @@ struct Prepared {
 }
 
 fn prepare(mut function: Function, memory_min: u64) -> Prepared {
+    forks::prevent(&mut function);
     bounds::prove(&mut function, memory_min);
     let before = liveness::Liveness::new(&function);
     liveness::remove_dead(&mut function, &before);

@@ -1,4 +1,5 @@
 //! Proof that compiled modules do in the kernel what the specification says.
 #![forbid(unsafe_code)]
 
+pub mod programs;
 pub mod suite;

@@ -2,6 +2,7 @@
 //! were checked.
 
 pub(crate) mod bounds;
+pub(crate) mod forks;
 pub(crate) mod known;
 pub(crate) mod liveness;
 

@@ -1,4 +1,4 @@
-//! Prints the table of the specification's test suite, run in the kernel: `kernel-wasm [FILTER]`.
+//! Prints the table of the specification's test suite, run in the kernel: `suite [FILTER]`.
 
 fn main() {
     let filter = std::env::args().nth(1).unwrap_or_default();

@@ -1,0 +1,198 @@
+//! The programs' bars: the kernel against `clang -target bpf` of the same source, native code and wasmtime.
+//!
+//! Needs root and clang 19. Each figure is the median of interleaved repeats; ratios are within this run.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use skep_bpf::kernel_wasm::{LoadOptions, Loaded};
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_kernel_wasm::programs::{InKernel, InWasmtime, PROGRAMS, Program};
+
+const REPEATS: usize = 9;
+/// Nanoseconds that one run should take in native code.
+const TARGET: u64 = 3_000_000;
+
+const NATIVE_MAIN: &str = r"
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+unsigned run(unsigned);
+int main(int c, char **v)
+{
+	struct timespec a, b;
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	unsigned sum = run(atoi(v[1]));
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	printf("%u %lld\n", sum, (b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec);
+}
+";
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("programs")
+}
+
+fn clang(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("clang-19").args(arguments).status().map_err(Error::io).context(|| "running clang-19")?;
+    if status.success() { Ok(()) } else { Err(Error::new(Kind::BadInput, "clang-19 failed")) }
+}
+
+fn native(program: &Program, dir: &Path) -> Result<PathBuf> {
+    let main = dir.join("main.c");
+    std::fs::write(&main, NATIVE_MAIN).map_err(Error::io)?;
+    let out = dir.join(program.name);
+    let source = sources().join(format!("{}.c", program.name));
+    let text = |path: &Path| path.display().to_string();
+    clang(&["-O2", "-w", "-o", &text(&out), &text(&source), &text(&main)])?;
+    Ok(out)
+}
+
+fn run_native(executable: &Path, rounds: u32) -> Result<(u32, u64)> {
+    let output = Command::new(executable).arg(rounds.to_string()).output().map_err(Error::io)?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>).map_while(std::result::Result::ok);
+    match (numbers.next(), numbers.next()) {
+        (Some(sum), Some(time)) => Ok((sum as u32, time)),
+        _ => Err(Error::new(Kind::BadInput, "the native build printed nothing")),
+    }
+}
+
+/// The headers of the kernel that libbpf's crate carries: a distribution's may not know arenas.
+fn headers() -> Option<String> {
+    let registry = Path::new(&std::env::var_os("HOME")?).join(".cargo/registry/src");
+    let mut found: Vec<PathBuf> = std::fs::read_dir(registry)
+        .ok()?
+        .flatten()
+        .flat_map(|source| std::fs::read_dir(source.path()).into_iter().flatten().flatten())
+        .map(|package| package.path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("libbpf-sys-")))
+        .collect();
+    found.sort();
+    Some(found.pop()?.join("libbpf/include/uapi").display().to_string())
+}
+
+fn bpf(program: &Program, dir: &Path) -> Result<Loaded> {
+    let source = dir.join(format!("{}.bpf.c", program.name));
+    let include = |name: &str| format!("#include \"{}\"\n", sources().join(name).display());
+    std::fs::write(&source, include(&format!("{}.c", program.name)) + &include("entry.bpf.h")).map_err(Error::io)?;
+    let out = dir.join(format!("{}.bpf.o", program.name));
+    let headers = headers().ok_or_else(|| Error::new(Kind::NotFound, "no headers of libbpf-sys"))?;
+    let text = |path: &Path| path.display().to_string();
+    let include = format!("-I{headers}");
+    let arch = "-I/usr/include/x86_64-linux-gnu";
+    let flags = ["-target", "bpf", "-mcpu=v4", "-g", "-O2", "-w", "-fno-jump-tables", &include, arch, "-c", "-o"];
+    let (out_text, source_text) = (text(&out), text(&source));
+    clang(&[&flags[..], &[&out_text, &source_text]].concat())?;
+    let elf = std::fs::read(&out).map_err(Error::io)?;
+    Loaded::load(&elf, &LoadOptions { arena_pages: 64, keep_log: true })
+}
+
+fn run_bpf(loaded: &Loaded, rounds: u32) -> Result<u32> {
+    let mut context = [0u8; 8];
+    context[..4].copy_from_slice(&rounds.to_le_bytes());
+    loaded.run(loaded.program("entry")?, &mut context)?;
+    Ok(u32::from_le_bytes([context[4], context[5], context[6], context[7]]))
+}
+
+fn median(mut times: Vec<u64>) -> u64 {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
+    let start = Instant::now();
+    let value = work()?;
+    Ok((value, start.elapsed().as_nanos() as u64))
+}
+
+struct Row {
+    against_bpf: f64,
+    against_native: f64,
+    against_wasmtime: f64,
+    walked_per_emitted: f64,
+}
+
+fn measure(program: &Program, dir: &Path) -> Result<Row> {
+    let native = native(program, dir)?;
+    let baseline = bpf(program, dir)?;
+    let kernel = InKernel::new(program)?;
+    let mut wasmtime = InWasmtime::new(program)?;
+    let (_, once) = run_native(&native, 20)?;
+    let rounds = (20 * TARGET / once.max(1)).clamp(1, 100_000) as u32;
+    let mut times: [Vec<u64>; 4] = Default::default();
+    for _ in 0..REPEATS {
+        let (expected, time) = run_native(&native, rounds)?;
+        times[0].push(time);
+        let (sums, measured): (Vec<u32>, Vec<u64>) = [
+            timed(|| run_bpf(&baseline, rounds))?,
+            timed(|| kernel.run(rounds))?,
+            timed(|| wasmtime.run(rounds))?,
+        ]
+        .into_iter()
+        .unzip();
+        if sums.iter().any(|&sum| sum != expected) {
+            let why = format!("checksums differ in {}: native {expected}, bpf, wasm, wasmtime {sums:?}", program.name);
+            return Err(Error::new(Kind::Internal, why));
+        }
+        for (times, time) in times[1..].iter_mut().zip(measured) {
+            times.push(time);
+        }
+    }
+    let [native, bpf, kernel_time, wasmtime] = times.map(median);
+    let verified = kernel.module.loaded().verified().first().map(|(_, v)| v.clone()).unwrap_or_default();
+    let baseline = baseline.verified().iter().find(|(name, _)| name == "entry").map(|(_, v)| v.clone()).unwrap_or_default();
+    let ratio = |other: u64| kernel_time as f64 / other as f64;
+    let row = Row {
+        against_bpf: ratio(bpf),
+        against_native: ratio(native),
+        against_wasmtime: ratio(wasmtime),
+        walked_per_emitted: f64::from(verified.walked) / f64::from(verified.emitted.max(1)),
+    };
+    println!(
+        "| {} | {:.2} | {:.2} | {:.2} | {} | {} | {:.2} | {} | {} |",
+        program.name,
+        row.against_bpf,
+        row.against_native,
+        row.against_wasmtime,
+        verified.emitted,
+        verified.walked,
+        row.walked_per_emitted,
+        baseline.emitted,
+        baseline.walked,
+    );
+    Ok(row)
+}
+
+fn mean(rows: &[Row], figure: fn(&Row) -> f64) -> f64 {
+    (rows.iter().map(|row| figure(row).ln()).sum::<f64>() / rows.len().max(1) as f64).exp()
+}
+
+fn main() -> std::process::ExitCode {
+    let dir = std::env::temp_dir().join(format!("skep-programs-{}", std::process::id()));
+    let outcome = std::fs::create_dir_all(&dir).map_err(Error::io).and_then(|()| {
+        println!("| program | ÷ clang bpf | ÷ native | ÷ wasmtime | emitted | walked | ratio | clang's | walked |");
+        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+        PROGRAMS.iter().map(|program| measure(program, &dir)).collect::<Result<Vec<Row>>>()
+    });
+    // What cannot be removed is a temporary file left behind, no failure of the run.
+    let _ = std::fs::remove_dir_all(&dir);
+    match outcome {
+        Ok(rows) => {
+            println!(
+                "| **geometric mean** | {:.2} | {:.2} | {:.2} | | | {:.2} | | |",
+                mean(&rows, |row| row.against_bpf),
+                mean(&rows, |row| row.against_native),
+                mean(&rows, |row| row.against_wasmtime),
+                mean(&rows, |row| row.walked_per_emitted),
+            );
+            std::process::ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{}", error.report(40));
+            std::process::ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
