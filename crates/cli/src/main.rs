@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The command `skep`: arguments in, messages and an exit code out.
 //!
 //! - [`commands`]: one file a command, one row in the table below
@@ -22,26 +21,10 @@ struct Cli {
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
 
-=======
-//! The command `skep`.
-#![forbid(unsafe_code)]
-
-mod commands;
-
-use std::process::ExitCode;
-
-use clap::{Parser, Subcommand};
-
-/// Runs eBPF programs carried in WebAssembly.
-#[derive(Parser)]
-#[command(name = "skep", version)]
-struct Cli {
->>>>>>> ops
     #[command(subcommand)]
     command: Command,
 }
 
-<<<<<<< HEAD
 fn main() -> ExitCode {
     let cli = Cli::parse();
     console::start(cli.verbose);
@@ -49,22 +32,6 @@ fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             console::show(&error);
-=======
-#[derive(Subcommand)]
-enum Command {
-    /// Say what this kernel and this user can do, and what to do about the rest
-    Doctor(commands::doctor::Args),
-}
-
-fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Doctor(args) => commands::doctor::run(&args),
-    };
-    match result {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("{}", error.report(20));
->>>>>>> ops
             ExitCode::from(error.kind().exit_code())
         }
     }

@@ -1,8 +1,10 @@
-<<<<<<< HEAD
 //! The commands: a row of this table each, and a file.
 
 mod completions;
+mod doctor;
+mod inspect;
 mod run;
+mod sign;
 
 use clap::Subcommand;
 use skep_error::Result;
@@ -27,14 +29,19 @@ macro_rules! commands {
 commands! {
     /// Runs a module that carries its own eBPF (world `program`)
     Run(run::Args) = run::run;
+    /// Says what a module is, what it asks for, and whether it may run
+    Inspect(inspect::Args) = inspect::run;
+    /// Makes a key to sign modules with
+    Keygen(sign::KeygenArgs) = sign::keygen;
+    /// Signs a module: writes MODULE.sig
+    Sign(sign::SignArgs) = sign::sign;
+    /// Checks a module's signature
+    Verify(sign::VerifyArgs) = sign::verify;
+    /// Says what this kernel and this user can do, and what to do about the rest
+    Doctor(doctor::Args) = doctor::run;
     /// Prints shell completions
     Completions(completions::Args) = completions::run;
     /// Prints the manual page
     #[command(hide = true)]
     Man(completions::ManArgs) = completions::man;
 }
-=======
-//! One file a command: what it takes, and a function that runs it.
-
-pub(crate) mod doctor;
->>>>>>> ops
