@@ -1,3 +1,4 @@
 //! The worlds: for each ABI, what the host offers its guests.
 
+pub mod hooks;
 pub mod program;
