@@ -88,7 +88,8 @@ fn prepare(options: &RunOptions) -> Result<(Engine, Module)> {
     let wasm = read_module(&options.file)?;
     let engine = Engine::new(Metering::Epoch)?;
     let cache = if options.no_cache { None } else { Cache::for_user() };
-    let module = Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
+    let module =
+        Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
     Ok((engine, module))
 }
 
@@ -96,10 +97,11 @@ fn prepare(options: &RunOptions) -> Result<(Engine, Module)> {
 fn is_program(wasm: &[u8]) -> Result<()> {
     match skep_admit::inspect(wasm).check() {
         Ok(World::Program) => Ok(()),
-        Ok(other) => {
-            Err(Error::new(Kind::BadInput, format!("it is a module of world {other}, and a run takes one of world program"))
-                .help("skep inspect FILE says what it is for"))
-        }
+        Ok(other) => Err(Error::new(
+            Kind::BadInput,
+            format!("it is a module of world {other}, and a run takes one of world program"),
+        )
+        .help("skep inspect FILE says what it is for")),
         Err(rejection) => Err(Error::new(Kind::BadInput, rejection.to_string()).help(rejection.help())),
     }
 }

@@ -16,7 +16,7 @@ const REPEATS: usize = 9;
 /// Nanoseconds that one run should take in native code.
 const TARGET: u64 = 3_000_000;
 
-const NATIVE_MAIN: &str = r"
+const NATIVE_MAIN: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -29,7 +29,7 @@ int main(int c, char **v)
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	printf("%u %lld\n", sum, (b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec);
 }
-";
+"#;
 
 fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("programs")
@@ -126,13 +126,10 @@ fn measure(program: &Program, dir: &Path) -> Result<Row> {
     for _ in 0..REPEATS {
         let (expected, time) = run_native(&native, rounds)?;
         times[0].push(time);
-        let (sums, measured): (Vec<u32>, Vec<u64>) = [
-            timed(|| run_bpf(&baseline, rounds))?,
-            timed(|| kernel.run(rounds))?,
-            timed(|| wasmtime.run(rounds))?,
-        ]
-        .into_iter()
-        .unzip();
+        let (sums, measured): (Vec<u32>, Vec<u64>) =
+            [timed(|| run_bpf(&baseline, rounds))?, timed(|| kernel.run(rounds))?, timed(|| wasmtime.run(rounds))?]
+                .into_iter()
+                .unzip();
         if sums.iter().any(|&sum| sum != expected) {
             let why = format!("checksums differ in {}: native {expected}, bpf, wasm, wasmtime {sums:?}", program.name);
             return Err(Error::new(Kind::Internal, why));
@@ -143,7 +140,8 @@ fn measure(program: &Program, dir: &Path) -> Result<Row> {
     }
     let [native, bpf, kernel_time, wasmtime] = times.map(median);
     let verified = kernel.module.loaded().verified().first().map(|(_, v)| v.clone()).unwrap_or_default();
-    let baseline = baseline.verified().iter().find(|(name, _)| name == "entry").map(|(_, v)| v.clone()).unwrap_or_default();
+    let baseline =
+        baseline.verified().iter().find(|(name, _)| name == "entry").map(|(_, v)| v.clone()).unwrap_or_default();
     let ratio = |other: u64| kernel_time as f64 / other as f64;
     let row = Row {
         against_bpf: ratio(bpf),
