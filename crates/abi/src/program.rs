@@ -60,6 +60,10 @@ pub const SHARED_WAIT: Func = Func::import(MODULE_SHARED, "map_wait", &[I32, I32
 /// `(buf, len, arena)`: [`LOAD`] with the object's arena placed at `arena` of linear memory.
 pub const SHARED_LOAD: Func = Func::import(MODULE_SHARED, "load_object_at", &[I32, I32, I32], &[I64]);
 
+/// What [`BUFFER_POLL`] and [`SHARED_WAIT`] return when the run is to end: minus `EINTR` in WASI's numbers (27), which is
+/// what guests in C compare with, and not the kernel's 4. Other guests end at any negative number.
+pub const INTERRUPTED: i32 = -27;
+
 /// [`SHARED_MAP`]'s flag for a mapping that the guest can write to.
 pub const SHARED_WRITE: i32 = 1;
 

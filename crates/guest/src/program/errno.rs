@@ -1,11 +1,10 @@
 use core::fmt;
 
+use skep_abi::program::INTERRUPTED;
+
 /// An error of the host: a positive number of the kernel's `errno`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(i32);
-
-/// What the host returns from an interrupted poll: `EINTR` as WASI numbers it, which C guests compare with.
-const WASI_INTR: i32 = 27;
 
 impl Errno {
     /// No such key, map or program.
@@ -38,7 +37,7 @@ impl Errno {
 
     /// The same for a wait.
     pub(crate) fn check_wait(result: i32) -> Result<i32, Self> {
-        Self::check(result).map_err(|error| if error.0 == WASI_INTR { Self::INTR } else { error })
+        if result == INTERRUPTED { Err(Self::INTR) } else { Self::check(result) }
     }
 
     /// What the number stands for, where it is one that eBPF operations give.

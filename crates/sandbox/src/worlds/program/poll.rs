@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, time::Duration};
 
-use skep_abi::program::BUFFER_POLL;
+use skep_abi::program::{BUFFER_POLL, INTERRUPTED};
 use skep_error::{Error, Kind};
 use wasmtime::{Caller, Func, Memory, TypedFunc};
 
@@ -61,7 +61,7 @@ pub(super) fn interrupted(caller: &mut Caller<'_, State>) -> wasmtime::Result<i3
     host.interrupted += 1;
     match host.stop.requested() {
         Some(reason) if host.interrupted > PATIENCE => Err(wasmtime::Error::new(Ended(trap::ended(reason)))),
-        _ => Ok(-libc::EINTR),
+        _ => Ok(INTERRUPTED),
     }
 }
 
