@@ -7,6 +7,7 @@ use std::{
 };
 
 use skep_abi::World;
+use skep_admit::RejectionKind;
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
     Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WasiOptions,
@@ -95,8 +96,11 @@ fn prepare(options: &RunOptions) -> Result<(Engine, Module)> {
 
 /// Whether a module may be run as a program, by its imports and exports alone.
 fn is_program(wasm: &[u8]) -> Result<()> {
-    match skep_admit::inspect(wasm).check() {
+    let inspection = skep_admit::inspect(wasm);
+    match inspection.check() {
         Ok(World::Program) => Ok(()),
+        // A plain WASI command: it loads nothing, and runs.
+        Err(rejection) if rejection.kind == RejectionKind::NoWorld && inspection.export("_start").is_some() => Ok(()),
         Ok(other) => Err(Error::new(
             Kind::BadInput,
             format!("it is a module of world {other}, and a run takes one of world program"),
