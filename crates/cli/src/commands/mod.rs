@@ -2,8 +2,10 @@
 
 mod completions;
 mod doctor;
+mod inspect;
 mod profile;
 mod run;
+mod sign;
 
 use clap::Subcommand;
 use skep_error::Result;
@@ -36,6 +38,14 @@ commands! {
     Record(profile::RecordArgs) = profile::record;
     /// Sends the events of a file through filters to outputs, without root
     Replay(profile::ReplayArgs) = profile::replay;
+    /// Says what a module is, what it asks for, and whether it may run
+    Inspect(inspect::Args) = inspect::run;
+    /// Makes a key to sign modules with
+    Keygen(sign::KeygenArgs) = sign::keygen;
+    /// Signs a module: writes MODULE.sig
+    Sign(sign::SignArgs) = sign::sign;
+    /// Checks a module's signature
+    Verify(sign::VerifyArgs) = sign::verify;
     /// Says what this kernel and this user can do, and what to do about the rest
     Doctor(doctor::Args) = doctor::run;
     /// Prints shell completions
