@@ -32,12 +32,20 @@ impl Engine {
     /// # Errors
     /// `Internal` when this machine cannot run it.
     pub fn new(metering: Metering) -> Result<Self> {
+        Self::with_stack(metering, STACK)
+    }
+
+    /// An engine whose guests' calls may take `stack` bytes of stack.
+    ///
+    /// # Errors
+    /// `Internal` when this machine cannot run it, or the stack is larger than the host's own.
+    pub fn with_stack(metering: Metering, stack: usize) -> Result<Self> {
         let mut config = Config::new();
         config
             .cranelift_opt_level(OptLevel::Speed)
             .epoch_interruption(true)
             .consume_fuel(metering == Metering::Fuel)
-            .max_wasm_stack(STACK)
+            .max_wasm_stack(stack)
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
             .wasm_memory64(false)
             .wasm_multi_memory(false)

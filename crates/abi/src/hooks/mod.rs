@@ -62,7 +62,7 @@ macro_rules! hooks {
         }
 
         const MARKERS: &[Marker] = &[Marker::Section(METADATA_SECTION), $(Marker::Export($export),)*];
-        const EXPORTS: &[Func] = &[$($constant,)*];
+        const EXPORTS: &[Func] = &[$($constant,)* crate::wasi::INITIALIZE];
     };
 }
 

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* The C SDK of world `hooks`: a plugin that filters, shapes or observes batches of records.
+ *
+ *     #include <skep_plugin.h>
+ *
+ *     SKEP_PLUGIN("{\"name\":\"slow\",\"version\":\"1\",\"hooks\":{\"filter\":{\"wire_version\":1}}}");
+ *     SKEP_ALLOC
+ *
+ *     struct event { uint32_t type; uint64_t duration_ns; };
+ *     static const struct skep_wanted wanted[] = {
+ *         SKEP_FIELD(struct event, type), SKEP_FIELD(struct event, duration_ns) };
+ *
+ *     static inline bool slow(const struct event *e) { return e->duration_ns > 1000000; }
+ *     SKEP_FILTER(struct event, wanted, slow)
+ *
+ * Build with
+ *
+ *     clang --target=wasm32 -O3 -nostdlib -ffreestanding -mbulk-memory -I guest/c \
+ *         -Wl,--no-entry -Wl,--strip-debug plugin.c -o plugin.wasm
+ *
+ * The macros write the exports, the description's section and the fingerprints. The structures and the fingerprints
+ * are those of skep_abi::hooks::wire, version 1; a test compares them.
+ */
+#ifndef SKEP_PLUGIN_H
+#define SKEP_PLUGIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Consecutive values somewhere in linear memory. */
+struct skep_list {
+	uint32_t at;
+	uint32_t len;
+};
+
+/* How a field's bytes are read. */
+enum skep_kind {
+	SKEP_BOOL = 1, SKEP_INT8, SKEP_INT16, SKEP_INT32, SKEP_INT64, SKEP_UINT8, SKEP_UINT16, SKEP_UINT32, SKEP_UINT64,
+	SKEP_FLOAT32, SKEP_FLOAT64, SKEP_STRING, SKEP_CSTRING, SKEP_BYTES,
+};
+
+/* One field of a record, as the host describes it. */
+struct skep_field {
+	struct skep_list name; /* bytes */
+	uint32_t kind;
+	uint32_t offset;
+	uint32_t size;
+};
+
+/* A column: one value of `width` bytes for each record. */
+struct skep_column {
+	struct skep_list name; /* bytes */
+	uint32_t kind;
+	uint32_t width;
+	struct skep_list values; /* bytes */
+};
+
+enum { SKEP_REPORT = 1 };
+
+/* A batch, for every hook. */
+struct skep_request {
+	uint64_t schema; /* changes when `fields` do */
+	struct skep_list records; /* bytes */
+	uint32_t count;
+	uint32_t stride;
+	uint32_t flags; /* SKEP_REPORT or 0 */
+	uint32_t reserved;
+	struct skep_list selected; /* uint64_t: record i is bit i % 64 of word i / 64 */
+	struct skep_list fields; /* struct skep_field */
+	struct skep_list columns; /* struct skep_column */
+	struct skep_list output; /* uint64_t: room for the answer's lists */
+};
+
+enum skep_status { SKEP_DONE = 0, SKEP_FAILED = 1 };
+
+struct skep_filter_response {
+	uint32_t status;
+	struct skep_list error; /* bytes */
+	struct skep_list keep; /* uint64_t */
+};
+
+struct skep_shape_response {
+	uint32_t status;
+	struct skep_list error; /* bytes */
+	struct skep_list columns; /* struct skep_column */
+	struct skep_list hidden; /* struct skep_list of bytes */
+};
+
+enum skep_metric_kind { SKEP_COUNTER = 0, SKEP_GAUGE = 1, SKEP_HISTOGRAM = 2 };
+
+struct skep_metric {
+	struct skep_list name; /* bytes */
+	struct skep_list labels; /* bytes: key=value, apart by commas */
+	uint32_t kind;
+	uint32_t reserved;
+	int64_t value;
+	struct skep_list bounds; /* uint64_t */
+	struct skep_list counts; /* uint64_t, one more than bounds */
+};
+
+struct skep_observe_response {
+	uint32_t status;
+	struct skep_list error; /* bytes */
+	struct skep_list metrics; /* struct skep_metric */
+	struct skep_list text; /* bytes */
+};
+
+_Static_assert(sizeof(struct skep_field) == 20, "skep_field");
+_Static_assert(sizeof(struct skep_column) == 24, "skep_column");
+_Static_assert(sizeof(struct skep_request) == 64, "skep_request");
+_Static_assert(sizeof(struct skep_filter_response) == 20, "skep_filter_response");
+_Static_assert(sizeof(struct skep_shape_response) == 28, "skep_shape_response");
+_Static_assert(sizeof(struct skep_metric) == 48, "skep_metric");
+_Static_assert(sizeof(struct skep_observe_response) == 28, "skep_observe_response");
+
+/* The fingerprints of wire version 1, as assembler bytes. */
+#define SKEP_SCHEMA_FILTER_V1 "\\006\\357\\321\\064\\033\\142\\217\\333\\377\\354\\030\\152\\231\\160\\356\\347\\306\\257\\330\\275\\073\\127\\033\\344\\263\\101\\015\\277\\273\\155\\277\\175"
+#define SKEP_SCHEMA_SHAPE_V1 "\\152\\214\\023\\374\\200\\104\\337\\116\\044\\254\\022\\013\\105\\355\\120\\072\\347\\016\\155\\304\\354\\324\\102\\006\\001\\060\\227\\375\\063\\024\\106\\306"
+#define SKEP_SCHEMA_OBSERVE_V1 "\\225\\271\\073\\107\\375\\343\\120\\371\\074\\127\\252\\174\\061\\137\\137\\163\\244\\321\\040\\062\\346\\125\\251\\173\\056\\301\\272\\047\\155\\014\\116\\370"
+
+/* A custom section: clang places none from C, its assembler does. `content` is an assembler string. */
+#define SKEP_SECTION(name, content) \
+	__asm__(".section .custom_section." name ",\"\",@\n.ascii \"" content "\"\n.text\n")
+
+/* The description, a JSON object; quotes are written \\\" (the text goes through the assembler too). */
+#define SKEP_PLUGIN(json) SKEP_SECTION("skep.plugin.v1", json)
+
+#define SKEP_EXPORT(name) __attribute__((export_name(name), used))
+
+/* Memory for the host: taken from linear memory's end, one block an instance. */
+#define SKEP_ALLOC \
+	SKEP_EXPORT("skep_alloc") uint32_t skep_alloc(uint32_t size, uint32_t align) \
+	{ \
+		if (align == 0 || align > 65536 || size > UINT32_MAX - 65536) \
+			return 0; \
+		size_t before = __builtin_wasm_memory_grow(0, (size + 65535) / 65536); \
+		return before == SIZE_MAX ? 0 : (uint32_t)(before * 65536); \
+	} \
+	SKEP_EXPORT("skep_free") void skep_free(uint32_t at, uint32_t size, uint32_t align) \
+	{ \
+		(void)at, (void)size, (void)align; \
+	}
+
+/* A field that a plugin reads in place. */
+struct skep_wanted {
+	const char *name;
+	uint32_t name_len;
+	uint32_t offset;
+	uint32_t size;
+};
+
+#define SKEP_FIELD(type, member) \
+	{ #member, sizeof(#member) - 1, offsetof(type, member), sizeof(((type *)0)->member) }
+
+static inline void *skep_at(struct skep_list list)
+{
+	return (void *)(uintptr_t)list.at;
+}
+
+static inline int64_t skep_answer(const void *response, uint32_t len)
+{
+	return (int64_t)((uint64_t)(uintptr_t)response << 32 | len);
+}
+
+/* NULL where every wanted field lies where the plugin expects it; else the name of the first that does not. */
+static inline const struct skep_wanted *skep_misplaced(const struct skep_request *request,
+						       const struct skep_wanted *wanted, uint32_t count)
+{
+	const struct skep_field *fields = skep_at(request->fields);
+	for (uint32_t w = 0; w < count; w++) {
+		bool found = false;
+		for (uint32_t f = 0; f < request->fields.len && !found; f++) {
+			const char *name = skep_at(fields[f].name);
+			found = fields[f].name.len == wanted[w].name_len && fields[f].offset == wanted[w].offset &&
+				fields[f].size == wanted[w].size;
+			for (uint32_t i = 0; found && i < wanted[w].name_len; i++)
+				found = name[i] == wanted[w].name[i];
+		}
+		if (!found)
+			return &wanted[w];
+	}
+	return 0;
+}
+
+/* Exports the hook `filter`: `predicate(const type *)` says which records stay. The loop is unrolled and has no branch of
+ * its own; `predicate` is inlined into it. */
+#define SKEP_FILTER(type, fields_wanted, predicate) \
+	SKEP_SECTION("skep.schema.filter.v1", SKEP_SCHEMA_FILTER_V1); \
+	SKEP_EXPORT("skep_filter") int64_t skep_filter(uint32_t at, uint32_t len) \
+	{ \
+		static struct skep_filter_response response; \
+		const struct skep_request *request = (const void *)(uintptr_t)at; \
+		response = (struct skep_filter_response){ .status = SKEP_FAILED }; \
+		if (len != sizeof(*request) || request->output.len < request->selected.len) \
+			return skep_answer(&response, sizeof(response)); \
+		const struct skep_wanted *bad = skep_misplaced(request, fields_wanted, sizeof(fields_wanted) / sizeof((fields_wanted)[0])); \
+		if (bad || request->stride != sizeof(type)) { \
+			if (bad) \
+				response.error = (struct skep_list){ (uint32_t)(uintptr_t)bad->name, bad->name_len }; \
+			return skep_answer(&response, sizeof(response)); \
+		} \
+		const type *records = skep_at(request->records); \
+		uint64_t *words = skep_at(request->output); \
+		uint32_t count = request->count, whole = count / 64; \
+		for (uint32_t w = 0; w < whole; w++, records += 64) { \
+			uint64_t bits = 0; \
+			for (uint32_t b = 0; b < 64; b += 8) { \
+				uint32_t kept = 0; \
+				_Pragma("clang loop unroll(full)") for (uint32_t i = 0; i < 8; i++) \
+					kept |= (uint32_t)(bool)predicate(&records[b + i]) << i; \
+				bits |= (uint64_t)kept << b; \
+			} \
+			words[w] = bits; \
+		} \
+		if (count % 64) { \
+			uint64_t bits = 0; \
+			for (uint32_t i = 0; i < count % 64; i++) \
+				bits |= (uint64_t)(bool)predicate(&records[i]) << i; \
+			words[whole] = bits; \
+		} \
+		response.status = SKEP_DONE; \
+		response.keep = (struct skep_list){ request->output.at, request->selected.len }; \
+		return skep_answer(&response, sizeof(response)); \
+	}
+
+#endif /* SKEP_PLUGIN_H */
