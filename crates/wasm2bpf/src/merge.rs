@@ -139,8 +139,11 @@ struct Merge<'a> {
     /// Where each return goes; the first leaves the merged function.
     returns: Vec<BlockId>,
     shadow: u32,
-    originals: &'a BTreeMap<u32, (Function, Vec<Vec<Vec<Reg>>>)>,
+    originals: &'a BTreeMap<u32, (Function, LiveAcross)>,
 }
+
+/// For each block and instruction, the registers that are live across it.
+type LiveAcross = Vec<Vec<Vec<Reg>>>;
 
 const ENTRY: BlockId = BlockId(0);
 const EXIT: BlockId = BlockId(1);

@@ -12,7 +12,7 @@ use std::{
     ops::Range,
     ptr,
     sync::{
-        Once,
+        Once, OnceLock,
         atomic::{AtomicPtr, AtomicUsize, Ordering},
     },
 };
@@ -82,19 +82,23 @@ pub(crate) fn take_diverted() -> bool {
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        let mut previous = MaybeUninit::<libc::sigaction>::zeroed();
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-        // SAFETY: all zeroes is a valid action, which is then filled in; the handler below is made for SA_SIGINFO and
-        // does nothing that a signal handler may not do.
+        // SAFETY: all zeroes is a valid action; the first call fills in `previous`, the second takes `action` as it is
+        // made here. The handler is made for SA_SIGINFO and does nothing that a signal handler may not do.
         unsafe {
+            libc::sigaction(libc::SIGSEGV, ptr::null(), previous.as_mut_ptr());
+            let _ = PREVIOUS.set(previous.assume_init());
             let action = action.assume_init_mut();
             action.sa_sigaction = on_fault as *const () as usize;
             action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_NODEFER;
-            libc::sigaction(libc::SIGSEGV, action, (&raw mut PREVIOUS).cast());
+            libc::sigaction(libc::SIGSEGV, action, ptr::null_mut());
         }
     });
 }
 
-static mut PREVIOUS: MaybeUninit<libc::sigaction> = MaybeUninit::zeroed();
+/// What handled the signal before; set before the handler is installed.
+static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 
 unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel gives a valid record with SA_SIGINFO.
@@ -103,8 +107,7 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut libc::siginfo_t, context
         DIVERTED.set(true);
         return;
     }
-    // SAFETY: written once, before this handler could run; read only since.
-    let previous = unsafe { (*(&raw const PREVIOUS)).assume_init_ref() };
+    let Some(previous) = PREVIOUS.get() else { return };
     // SAFETY: an action that was installed is called as its flags say, or put back so that the fault happens again.
     unsafe {
         match previous.sa_sigaction {

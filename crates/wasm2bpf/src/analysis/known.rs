@@ -282,7 +282,7 @@ impl Analysis<'_> {
             (_, Arg::Imm(_)) => u8::from(a) * LEFT,
             // One side that can be anything leaves equality open.
             (CmpOp::Eq | CmpOp::Ne, _) => u8::from(a && b) * LEFT,
-            _ => u8::from(a) * LEFT | u8::from(b) * RIGHT,
+            _ => (u8::from(a) * LEFT) | (u8::from(b) * RIGHT),
         }
     }
 

@@ -70,9 +70,7 @@ impl Shared {
         const NONE: u32 = u32::MAX;
         let mut home = vec![NONE; f.regs.len()];
         let mut shared = vec![false; f.regs.len()];
-        for param in 0..f.params as usize {
-            home[param] = 0;
-        }
+        home[..f.params as usize].fill(0);
         for (id, block) in f.blocks() {
             let mut mention = |reg: Reg| {
                 let home = &mut home[reg.0 as usize];

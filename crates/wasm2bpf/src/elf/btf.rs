@@ -67,7 +67,7 @@ impl Btf {
     fn int(&mut self, name: &str, bytes: u32, encoding: u32) -> u32 {
         let name = self.string(name);
         let id = self.begin(name, KIND_INT, 0, bytes);
-        self.word(encoding << 24 | bytes * 8);
+        self.word((encoding << 24) | (bytes * 8));
         id
     }
 

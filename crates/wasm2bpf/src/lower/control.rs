@@ -208,7 +208,7 @@ impl Lowering<'_> {
         let copies: Vec<Reg> = entries
             .iter()
             .map(|&entry| {
-                let src = self.to_reg(entry);
+                let src = self.reg_of(entry);
                 let ty = self.f.ty(src);
                 self.compute(ty, |dst| Op::Copy { dst, src })
             })
@@ -291,7 +291,7 @@ impl Lowering<'_> {
 
     pub(super) fn branch_table(&mut self, depths: &[u32], default: u32) {
         let entry = self.pop();
-        let index = self.to_reg(entry);
+        let index = self.reg_of(entry);
         let mut edges: Vec<(u32, BlockId)> = Vec::new();
         let mut by_depth = std::collections::HashMap::new();
         let mut targets = Vec::with_capacity(depths.len());

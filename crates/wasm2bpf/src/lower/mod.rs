@@ -232,7 +232,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// The entry in a register.
-    fn to_reg(&mut self, entry: Entry) -> Reg {
+    fn reg_of(&mut self, entry: Entry) -> Reg {
         match entry {
             Entry::Const(value, ty) => self.compute(ty, |dst| Op::Const { dst, value }),
             Entry::Local(reg) | Entry::Temp(reg) => reg,
@@ -241,40 +241,40 @@ impl<'m> Lowering<'m> {
 
     /// The entry as an operand of arithmetic, a comparison or a store of its own width, which see only the low half of
     /// a 32-bit number.
-    fn to_arg(&mut self, entry: Entry) -> Arg {
+    fn arg_of(&mut self, entry: Entry) -> Arg {
         match entry {
             Entry::Const(value, Ty::I32) => Arg::Imm(value as i32),
             Entry::Const(value, _) if i32::try_from(value).is_ok() => Arg::Imm(value as i32),
-            _ => Arg::Reg(self.to_reg(entry)),
+            _ => Arg::Reg(self.reg_of(entry)),
         }
     }
 
     /// The entry as a whole 64-bit value: a 32-bit number with its top bit set is no immediate then.
-    fn to_value(&mut self, entry: Entry) -> Arg {
+    fn value_of(&mut self, entry: Entry) -> Arg {
         match entry {
             Entry::Const(value, _) if i32::try_from(value).is_ok() => Arg::Imm(value as i32),
-            _ => Arg::Reg(self.to_reg(entry)),
+            _ => Arg::Reg(self.reg_of(entry)),
         }
     }
 
     fn pop_reg(&mut self) -> Reg {
         let entry = self.pop();
-        self.to_reg(entry)
+        self.reg_of(entry)
     }
 
     fn pop_arg(&mut self) -> Arg {
         let entry = self.pop();
-        self.to_arg(entry)
+        self.arg_of(entry)
     }
 
     fn pop_value(&mut self) -> Arg {
         let entry = self.pop();
-        self.to_value(entry)
+        self.value_of(entry)
     }
 
     fn pop_values(&mut self, count: usize) -> Vec<Arg> {
         let entries = self.stack.split_off(self.stack.len().saturating_sub(count));
-        entries.into_iter().map(|entry| self.to_value(entry)).collect()
+        entries.into_iter().map(|entry| self.value_of(entry)).collect()
     }
 
     /// Gives a register the value of an entry that was popped. If the last instruction made that value for the stack,
@@ -346,7 +346,7 @@ impl<'m> Lowering<'m> {
             self.current().insts.pop();
             return cmp;
         }
-        let a = self.to_reg(entry);
+        let a = self.reg_of(entry);
         Cmp { op: CmpOp::Ne, ty: Ty::I32, a, b: Arg::Imm(0) }
     }
 
@@ -354,14 +354,14 @@ impl<'m> Lowering<'m> {
     fn compare(&mut self, op: CmpOp, ty: Ty, a: Entry, b: Entry) -> Cmp {
         match (a, b) {
             (Entry::Const(..), Entry::Const(..)) | (_, Entry::Const(..)) => {
-                let a = self.to_reg(a);
-                Cmp { op, ty, a, b: self.to_arg(b) }
+                let a = self.reg_of(a);
+                Cmp { op, ty, a, b: self.arg_of(b) }
             }
             (Entry::Const(..), _) => {
-                let b = self.to_reg(b);
-                Cmp { op: op.swapped(), ty, a: b, b: self.to_arg(a) }
+                let b = self.reg_of(b);
+                Cmp { op: op.swapped(), ty, a: b, b: self.arg_of(a) }
             }
-            _ => Cmp { op, ty, a: self.to_reg(a), b: self.to_arg(b) },
+            _ => Cmp { op, ty, a: self.reg_of(a), b: self.arg_of(b) },
         }
     }
 
@@ -372,7 +372,7 @@ impl<'m> Lowering<'m> {
     fn address(&mut self, entry: Entry, offset: u64) -> Addr {
         match entry {
             Entry::Const(value, _) => Addr { base: None, offset: offset + value as u64, check: Check::Needed },
-            _ => Addr { base: Some(self.to_reg(entry)), offset, check: Check::Needed },
+            _ => Addr { base: Some(self.reg_of(entry)), offset, check: Check::Needed },
         }
     }
 

@@ -76,7 +76,7 @@ impl Lowering<'_> {
             let cmp = self.condition(entry);
             Cmp { op: cmp.op.inverse(), ..cmp }
         } else {
-            Cmp { op: CmpOp::Eq, ty, a: self.to_reg(entry), b: Arg::Imm(0) }
+            Cmp { op: CmpOp::Eq, ty, a: self.reg_of(entry), b: Arg::Imm(0) }
         };
         self.define(Ty::I32, |dst| Op::Set { dst, cmp });
     }
@@ -88,8 +88,8 @@ impl Lowering<'_> {
             (Entry::Const(..), Entry::Temp(_) | Entry::Local(_)) if commutes => (b, a),
             _ => (a, b),
         };
-        let a = self.to_reg(a);
-        let b = self.to_arg(b);
+        let a = self.reg_of(a);
+        let b = self.arg_of(b);
         if matches!(op, BinOp::DivS | BinOp::DivU | BinOp::RemS | BinOp::RemU) {
             // A constant zero is kept in a register: the check is what traps.
             let b = match b {

@@ -60,7 +60,7 @@ impl Lowering<'_> {
         let cmp = self.condition(entry);
         let (b, a) = (self.pop(), self.pop());
         let ty = self.entry_ty(a);
-        let (a, b) = (self.to_value(a), self.to_value(b));
+        let (a, b) = (self.value_of(a), self.value_of(b));
         self.define(ty, |dst| Op::Select { dst, cmp, a, b });
     }
 
@@ -152,7 +152,7 @@ impl Lowering<'_> {
         let value = match (width, value) {
             // Narrow stores see the low bits only.
             (Width::W8 | Width::W16 | Width::W32, Entry::Const(value, _)) => Arg::Imm(value as i32),
-            _ => self.to_arg(value),
+            _ => self.arg_of(value),
         };
         let entry = self.pop();
         let addr = self.address(entry, memarg.offset);
