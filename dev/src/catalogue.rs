@@ -1,7 +1,8 @@
 //! What there is to build, read from the tree: no list to keep.
 //!
 //! - `examples/<name>/` is one sample; its language shows by its files: `<name>.c`, `Cargo.toml` or `go.mod`.
-//! - `tests/suite/guests/<name>.c` and `benches/guests/<name>.c` are one guest each.
+//! - `tests/suite/guests/<name>.c` and `benches/guests/<name>.c` are one guest each, and so is a directory beside them with
+//!   a Cargo.toml.
 //! - `benches/native/<name>.c` is one baseline.
 //!
 //! Every `*.bpf.c` of the same directory is compiled first; its object and its skeleton are found by `#include` and
@@ -115,6 +116,11 @@ fn sample(dir: &Path) -> Option<Item> {
 
 /// The guest or baseline that this file is the source of.
 fn single(collection: Collection, path: &Path) -> Option<Item> {
+    if path.join("Cargo.toml").is_file() {
+        let name = path.file_name()?.to_str()?.to_owned();
+        let result = path.with_extension("wasm");
+        return Some(Item { name, language: Language::Rust, dir: path.to_owned(), result });
+    }
     let name = path.file_name()?.to_str()?.strip_suffix(".c").filter(|name| !name.ends_with(".bpf"))?.to_owned();
     let dir = path.parent()?.to_owned();
     let (language, result) = match collection {

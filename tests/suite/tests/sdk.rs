@@ -1,4 +1,5 @@
-//! The C SDK: programs for the public header and skeletons of an unmodified bpftool behave as their authors expect.
+//! The SDKs. C: programs for the public header and skeletons of an unmodified bpftool behave as their authors expect.
+//! Rust: maps, walks, and maps in the guest's own memory.
 
 use rustix::process::Signal;
 use skep_suite::{Finished, Run, example, guest, kernel_gate, trigger};
@@ -69,4 +70,44 @@ fn kernel_a_guest_in_rust_ends_in_order() {
     run.wait_for("header", |line| line.starts_with("SOCKET"));
     run.signal(Signal::TERM);
     assert_eq!(run.finish().code, Some(0));
+}
+
+#[test]
+fn kernel_the_rust_sdk_reads_maps_by_calls_and_in_place() {
+    if !kernel_gate("crates/guest") {
+        return;
+    }
+    let mut run = start("rust-sdk");
+    trigger(0);
+    run.wait_for("line \"ready for more\"", |line| line == "ready for more");
+    for burst in 1..=10 {
+        trigger(1);
+        // The ring holds six bursts: one at a time, so that none is dropped.
+        run.wait_for("burst", |line| line == format!("burst {burst}"));
+    }
+    let finished = run.finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let said: Vec<&str> =
+        finished.stdout.iter().map(String::as_str).filter(|line| !line.starts_with("burst")).collect();
+    let expected = [
+        "created twice: Err(Errno(17: exists already))",
+        "lookup: Some(21) None",
+        "delete: true false",
+        "19 keys, sum 187",
+        "no such map: Some(Errno(2: no such key, map or program))",
+        "no such program: Some(Errno(2: no such key, map or program))",
+        "not an object: Some(Errno(22: invalid argument))",
+        "read in place: Some(55) of 16",
+        "written in place: true, looked up: Some(66)",
+        "beyond the last: None false",
+        "of another size: Some(Errno(22: invalid argument))",
+        "a hash: true",
+        "unmapped pages read zero: Some(0)",
+        "ready",
+        "100 records by callback, 0 wrong",
+        "ready for more",
+        "1000 records in place, 0 wrong",
+        "calls counted in place: Some(1) Some(10)",
+    ];
+    assert_eq!(said, expected, "{finished:#?}");
 }
