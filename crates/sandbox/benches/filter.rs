@@ -116,4 +116,5 @@ fn main() {
     println!("filter_event              {event:7.2} ns  {:.3} of bare (bar: 1.05)", event / bare);
     println!("filter_batch              {batch:7.2} ns  {:.3} of bare", batch / bare);
     println!("the public way            {boxed:7.2} ns  {:.2} times ours (bar: 2.5)", boxed / event.min(batch));
+    println!("native={native} bare={bare} event={event} batch={batch} public={boxed}");
 }

@@ -217,6 +217,10 @@ fn kernel_a_recording_is_replayed_through_filters_the_same_every_time() {
         failed.text()
     );
     assert!(failed.stderr.contains("failed: errno 0003"), "{}", failed.stderr);
+    // The same question in world `hooks`, one call a batch.
+    let hooks = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/slow-syscalls/slow-syscalls.wasm");
+    let hooks = rows(&replay(hooks.to_str().unwrap()));
+    assert!(!hooks.is_empty() && hooks.iter().all(|call| call["syscall"] == "clock_nanosleep"), "{hooks:?}");
     let flame = skep(&["replay", &file, "--format", "flamegraph"]);
     assert!(flame.text().contains("clock_nanosleep"));
     let bytes = std::fs::read(&file).unwrap();

@@ -1,5 +1,5 @@
 use super::{
-    Programs,
+    Programs, profile,
     report::{Bar, Row, median},
     worker::Worker,
 };
@@ -24,6 +24,10 @@ pub(super) const CASES: &[Case] = &[
     ("lookup", lookup),
     ("shared value", shared_value),
     ("start", start),
+    ("filter", profile::filter),
+    ("replay", profile::replay),
+    ("trace", profile::trace),
+    ("sampling", profile::sampling),
 ];
 
 /// One system call, a hundred records: all of them arrive.

@@ -185,7 +185,7 @@ struct Live {
 /// What happens to events on their way.
 #[derive(Debug, Args)]
 struct ThroughArgs {
-    /// A Wasm filter (world `filter`); several are asked one after the other
+    /// A Wasm filter (world `filter`, or `hooks`); several are asked one after the other
     #[arg(long, value_name = "FILE.wasm")]
     filter: Vec<PathBuf>,
 

@@ -7,10 +7,12 @@
 //!
 //! Outputs are opened and filters are loaded before anything is attached: what cannot work is said first.
 
+mod hooks;
 mod view;
 
 use std::{path::PathBuf, time::Duration};
 
+use skep_abi::World;
 use skep_bpf::{Collector, CollectorOptions, CollectorSource};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_flow::{
@@ -56,7 +58,7 @@ impl OutputSpec {
 /// What happens to events between their source and the outputs.
 #[derive(Clone, Debug, Default)]
 pub struct Through {
-    /// Wasm filters of world `filter`, first to last.
+    /// Wasm filters of world `filter` or `hooks`, first to last.
     pub filters: Vec<PathBuf>,
     /// Events on which a filter fails are dropped, not kept.
     pub drop_on_trap: bool,
@@ -205,13 +207,14 @@ fn filters(through: &Through) -> Result<Vec<Box<dyn Operator>>> {
     }
     let load = |path: &PathBuf| -> Result<Box<dyn Operator>> {
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let filter = runtime.load_named(&name, &read_module(path)?).context(|| path.display().to_string())?;
+        let wasm = read_module(path)?;
+        let inspection = skep_admit::inspect(&wasm);
+        // Bytes of no world go on to the loader of filters, which says what is wrong with them.
+        if inspection.check().is_ok_and(|world| world == World::Hooks) {
+            return Ok(Box::new(hooks::HooksFilter::new(name, wasm, inspection)));
+        }
+        let filter = runtime.load_named(&name, &wasm).context(|| path.display().to_string())?;
         Ok(Box::new(FilterOperator::new(filter)))
     };
     through.filters.iter().map(load).collect()
-}
-
-/// Reads `--duration` and the like: a whole run's length.
-pub fn control(duration: Option<Duration>) -> Control {
-    Control::new(duration)
 }
