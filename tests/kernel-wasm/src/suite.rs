@@ -291,10 +291,7 @@ impl Script {
                 }
                 None
             }
-            WastDirective::Invoke(invoke) => match self.invoke(&invoke) {
-                Ok(_) => None,
-                Err(other) => Some(other),
-            },
+            WastDirective::Invoke(invoke) => self.invoke(&invoke).err(),
             WastDirective::AssertReturn { exec, results, .. } => Some(self.assert_return(exec, &results)),
             WastDirective::AssertTrap { exec, message, .. } => Some(self.assert_trap(exec, message)),
             WastDirective::AssertExhaustion { call, .. } => Some(match self.invoke(&call) {

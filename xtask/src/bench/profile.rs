@@ -61,7 +61,7 @@ pub(super) fn replay(programs: &Programs) -> Result<Vec<Row>> {
         times.push(start.elapsed().as_secs_f64() * EVENTS as f64 / records as f64);
     }
     let removed = std::fs::remove_dir_all(&dir).context(|| format!("removing {}", dir.display()));
-    removed.map(|()| vec![Row::plain("a million events replayed", "s", median(times), Bar::AtMost(1.0))])
+    removed.map(|()| vec![Row::plain("a million events replayed", "s", median(&times), Bar::AtMost(1.0))])
 }
 
 /// A process that makes system calls without pause, alone and traced; bpftrace's answer to the same question where it is installed.
@@ -81,10 +81,10 @@ pub(super) fn trace(programs: &Programs) -> Result<Vec<Row>> {
             bpftrace.push(beside(Command::new("bpftrace").args(["-e", PROGRAM]), &mut dd(400_000))?);
         }
     }
-    let (alone, traced) = (median(alone), median(traced));
+    let (alone, traced) = (median(&alone), median(&traced));
     let mut rows = vec![Row::against("a process traced by syscall", "s", traced, alone, Bar::None)];
     if !bpftrace.is_empty() {
-        rows.push(Row::against("the same beside bpftrace's", "s", traced, median(bpftrace), Bar::RatioAtMost(1.15)));
+        rows.push(Row::against("the same beside bpftrace's", "s", traced, median(&bpftrace), Bar::RatioAtMost(1.15)));
     }
     Ok(rows)
 }
@@ -106,8 +106,8 @@ pub(super) fn sampling(programs: &Programs) -> Result<Vec<Row>> {
     Ok(vec![Row::against(
         "both CPUs busy, sampled at 99 Hz",
         "s",
-        median(sampled),
-        median(alone),
+        median(&sampled),
+        median(&alone),
         Bar::RatioAtMost(1.01),
     )])
 }

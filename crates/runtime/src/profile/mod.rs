@@ -10,7 +10,7 @@
 mod hooks;
 mod view;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use skep_abi::World;
 use skep_bpf::{Collector, CollectorOptions, CollectorSource};

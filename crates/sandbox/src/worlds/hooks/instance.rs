@@ -61,6 +61,9 @@ impl From<wasmtime::Error> for Trapped {
     }
 }
 
+/// A hook: `(request, length)`, and a packed answer.
+type HookFunc = TypedFunc<(i32, i32), i64>;
+
 impl Instance {
     /// Makes an instance and takes its buffers; room for `capacity` records.
     pub(super) fn new(
@@ -71,7 +74,7 @@ impl Instance {
         layout: &RecordLayout,
         capacity: usize,
         services: Services,
-    ) -> Result<Self, (Error, Services)> {
+    ) -> Result<Self, Box<(Error, Services)>> {
         let budget = admission.budget;
         let limits = Limits {
             memory: usize::try_from(budget.pages).unwrap_or(usize::MAX).saturating_mul(WASM_PAGE),
@@ -86,7 +89,7 @@ impl Instance {
             }
             Err(error) => {
                 let error = store.data().limiter.explain().unwrap_or(error).context("making an instance of the plugin");
-                Err((error, store.into_data().services))
+                Err(Box::new((error, store.into_data().services)))
             }
         }
     }
@@ -99,7 +102,7 @@ impl Instance {
         hook: Hook,
         layout: &RecordLayout,
         capacity: usize,
-    ) -> Result<(Memory, TypedFunc<(i32, i32), i64>, Buffers)> {
+    ) -> Result<(Memory, HookFunc, Buffers)> {
         let bad = |error: wasmtime::Error| Error::new(Kind::Trap, Trapped::from(error).text);
         let mut linker = Linker::new(engine.wasmtime());
         link::define(&mut linker, &admission.imports)?;

@@ -102,7 +102,7 @@ impl Plugin {
         let module = Module::load(&engine, wasm, cache, |_| Ok(()))?;
         let ticker = Ticker::start(engine.wasmtime().clone())?;
         let instance = Instance::new(&engine, &module, &admission, hook, &layout, capacity, services)
-            .map_err(|(error, _)| error)?;
+            .map_err(|failed| failed.0)?;
         Ok(Self {
             engine,
             module,
@@ -303,7 +303,7 @@ impl Plugin {
                 instance.records_mut()[..records.len()].copy_from_slice(&records);
                 self.instance = Some(instance);
             }
-            Err((error, _)) => self.take_out(records, format!("no new instance could be made: {error}")),
+            Err(failed) => self.take_out(records, format!("no new instance could be made: {}", failed.0)),
         }
     }
 

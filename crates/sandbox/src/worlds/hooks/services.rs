@@ -84,9 +84,12 @@ const MAX_METRICS: usize = 1_000;
 /// Maps that a plugin may have open.
 const MAX_MAPS: usize = 64;
 
+/// Where a plugin's log lines go: a level and a line.
+type Log = Box<dyn FnMut(u32, &str) + Send>;
+
 /// What a plugin is lent. Only what it was granted is linked to it.
 pub struct Services {
-    log: Box<dyn FnMut(u32, &str) + Send>,
+    log: Log,
     pub(super) kernel: Box<dyn Kernel>,
     pub(super) files: Files,
     pub(super) maps: Vec<MapHandle>,
