@@ -8,6 +8,10 @@ use crate::{diagnostics::Messages, sys::Errno, tracefs};
 
 /// Why loading an object failed.
 pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
+    if !has_bpf_privilege() && matches!(errno.0, libc::EPERM | libc::EACCES) {
+        // What libbpf says then is about limits that have nothing to do with it.
+        return Error::new(Kind::Permission, "this user may not load eBPF").with_errno(errno.0).help(NO_PRIVILEGE);
+    }
     let mut error = match messages.failed_program() {
         Some(program) => refused_program(errno, program, messages),
         None => {
@@ -21,7 +25,7 @@ pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
     if let Some(log) = messages.verifier_log().filter(|log| !log.is_empty()) {
         error = error.detail(log);
     } else {
-        let lines: Vec<&str> = messages.lines().collect();
+        let lines: Vec<&str> = messages.lines().filter(|line| !is_misleading(line)).collect();
         if !lines.is_empty() {
             error = error.detail(lines.join("\n"));
         }
@@ -30,6 +34,11 @@ pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
         Some(advice) => error.help(advice),
         None => error,
     }
+}
+
+/// libbpf blames the limit on locked memory for every EPERM; kernels since 5.11 do not use it.
+fn is_misleading(line: &str) -> bool {
+    line.contains("try raising 'ulimit -l'") || line.contains("RLIMIT_MEMLOCK")
 }
 
 fn refused_program(errno: Errno, program: &str, messages: &Messages) -> Error {
@@ -56,16 +65,13 @@ fn kind_of(errno: Errno) -> Kind {
 fn last_reason(messages: &Messages) -> Option<String> {
     messages
         .lines()
-        .filter(|line| !line.starts_with("failed to load object") && !line.starts_with("permission error while"))
+        .filter(|line| !line.starts_with("failed to load object") && !is_misleading(line))
         .last()
         .map(str::to_owned)
 }
 
 fn advice(errno: Errno, messages: &Messages) -> Option<String> {
     let log = messages.verifier_log().unwrap_or("");
-    if !has_bpf_privilege() && matches!(errno.0, libc::EPERM | libc::EACCES) {
-        return Some(NO_PRIVILEGE.to_owned());
-    }
     if messages.contains("failed to find valid kernel BTF") || messages.contains("Error loading vmlinux BTF") {
         return Some(
             "this kernel shows no BTF at /sys/kernel/btf/vmlinux, which CO-RE programs need: use a kernel built with \

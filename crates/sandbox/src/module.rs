@@ -37,7 +37,7 @@ impl Module {
             },
             Ok(None) => {}
             Err(error) => {
-                tracing::warn!("{error}");
+                note(&error);
                 return compile();
             }
         }
@@ -47,7 +47,7 @@ impl Module {
             Err(error) => Err(Error::new(Kind::Internal, format!("{error:#}"))),
         };
         if let Err(error) = kept {
-            tracing::warn!("{error}");
+            note(&error);
         }
         Ok(module)
     }
@@ -61,6 +61,14 @@ impl Module {
     /// The module below.
     pub fn wasmtime(&self) -> &wasmtime::Module {
         &self.inner
+    }
+}
+
+/// A cache that is not safe is worth a warning; one that is not there, as for a user without a home, is not.
+fn note(error: &Error) {
+    match error.kind() {
+        Kind::Refused => tracing::warn!("{}", error.report(0).trim_start_matches("error: ")),
+        _ => tracing::info!("{error}"),
     }
 }
 
