@@ -262,7 +262,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<u8> {
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<u8> {
     let outputs = args.out.choose(Format::Table)?;
-    run(None, |control, report| {
+    run(None, &outputs, |control, report| {
         profile::replay(&args.file, args.since, &args.through.through(), &outputs, control, report)
     })
 }
@@ -271,7 +271,9 @@ fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
     let outputs = live.out.choose(usual)?;
     let through = live.through.through();
     let options = live.options(collector, &outputs)?;
-    run(live.duration, |control, report| profile::live(collector, options, &through, &outputs, control, report))
+    run(live.duration, &outputs, |control, report| {
+        profile::live(collector, options, &through, &outputs, control, report)
+    })
 }
 
 impl Live {
@@ -343,11 +345,12 @@ fn difference(args: &Diff) -> Result<u8> {
 /// Runs with signals and the progress line, and says at the end what came of it.
 fn run(
     duration: Option<Duration>,
+    outputs: &[OutputSpec],
     work: impl FnOnce(&Control, &mut dyn FnMut(&Progress)) -> Result<Summary>,
 ) -> Result<u8> {
     let stop = console::stop_on_signals()?;
     let control = Control::new(duration);
-    let mut line = ProgressLine::new(stop, control.clone());
+    let mut line = ProgressLine::new(stop, control.clone(), outputs);
     let result = work(&control, &mut |progress| line.show(progress));
     line.clear();
     summarise(&result?);
@@ -384,15 +387,20 @@ struct ProgressLine {
 }
 
 impl ProgressLine {
-    fn new(stop: Stop, control: Control) -> Self {
-        // On a terminal that also gets the data, the line would be in its way.
-        let enabled = std::io::stderr().is_terminal() && !std::io::stdout().is_terminal();
+    fn new(stop: Stop, control: Control, outputs: &[OutputSpec]) -> Self {
+        // Where rows appear on the same terminal, the line would be in their way; profiles come when it is gone.
+        let rows = outputs.iter().any(|output| output.path.is_none() && !output.format.is_of_stacks());
+        let enabled = std::io::stderr().is_terminal() && !(rows && std::io::stdout().is_terminal());
         Self { stop, control, shown: false, enabled, next: Instant::now() }
     }
 
     fn show(&mut self, progress: &Progress) {
         if self.stop.requested().is_some() {
             self.control.stop();
+        }
+        if self.stop.requested().is_some() || progress.left == Some(Duration::ZERO) {
+            self.clear();
+            self.enabled = false;
         }
         if !self.enabled || self.next > Instant::now() {
             return;
@@ -409,7 +417,7 @@ impl ProgressLine {
     }
 
     fn clear(&mut self) {
-        if self.shown {
+        if std::mem::take(&mut self.shown) {
             eprint!("\r\x1b[K");
         }
     }
