@@ -1,5 +1,6 @@
 //! Guests in every form that public SDKs give them: what each says is what the kernel did.
 
+use rustix::process::Signal;
 use skep_suite::{Finished, Run, guest, kernel_gate, trigger};
 
 /// Runs a guest that waits for one call, makes it, and takes the end.
@@ -122,4 +123,30 @@ fn kernel_a_store_of_the_hosts_to_a_mapping_for_reading_ends_the_guest_in_order(
     let Some(finished) = run_triggered("shared", &["wasi-write-read-only"], 0) else { return };
     assert_eq!(finished.code, Some(134), "{finished:#?}");
     assert!(finished.stderr.contains("wrote outside its memory"), "{}", finished.stderr);
+}
+
+/// Stops the guest while 200,000 records are made: more than the ring holds. What it then reads and what is counted as
+/// lost must be all of them.
+#[test]
+fn kernel_what_a_full_ring_buffer_refuses_is_counted() {
+    if !kernel_gate("a full ring buffer") {
+        return;
+    }
+    let mut run = Run::skep(["run".into(), guest("burst"), "1000000".into()]);
+    run.wait_ready();
+    run.signal(Signal::STOP);
+    (0..2000).for_each(trigger);
+    run.signal(Signal::CONT);
+    run.signal(Signal::INT);
+    let finished = run.finish();
+    let last = finished.stdout.last().unwrap();
+    let read: u64 = last.split(' ').next().unwrap().parse().unwrap();
+    let lost: u64 = finished
+        .stderr
+        .lines()
+        .filter_map(|line| line.strip_prefix("skep: ")?.split_once(" records "))
+        .map(|(count, _)| count.parse::<u64>().unwrap())
+        .sum();
+    assert!(finished.stderr.contains("were lost: the guest's ring buffers were full"), "{finished:#?}");
+    assert_eq!(read + lost, 200_000, "{finished:#?}");
 }

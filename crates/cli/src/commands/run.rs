@@ -68,10 +68,13 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         no_cache: args.no_cache,
     };
     let (result, losses) = program::run(&options, &stop, console::show);
-    for (count, where_) in [(losses.ring, "ring"), (losses.perf, "perf")] {
-        if count > 0 {
-            console::note(&format!("{count} records were lost: the guest's {where_} buffers were full"));
-        }
+    let lost = [
+        (losses.ring, "were lost: the guest's ring buffers were full"),
+        (losses.perf, "were lost: the guest's perf buffers were full"),
+        (losses.unread, "were left unread when the guest ended"),
+    ];
+    for (count, how) in lost.iter().filter(|(count, _)| *count > 0) {
+        console::note(&format!("{count} records {how}"));
     }
     // A status is what the shell would make of it.
     Ok(result? as u8)

@@ -1,6 +1,6 @@
 //! The state behind the imports.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::ControlFlow, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
 use skep_error::{Error, Kind};
@@ -146,11 +146,13 @@ impl Host {
     pub(super) fn close(&mut self, handle: i64) -> Result<(), Error> {
         let object = self.objects.remove(&handle).ok_or_else(|| unknown_object(handle))?;
         self.losses.ring += object.dropped();
+        // Detached first, so that nothing more comes.
+        drop(object);
         for slot in &mut self.maps {
             if let Some(open) = slot.take_if(|open| open.object == handle)
                 && let Reader::Idle(buffer) = open.reader
             {
-                self.losses.perf += buffer.lost();
+                self.losses.add_rest(buffer, &self.stop);
             }
         }
         Ok(())
@@ -196,8 +198,23 @@ impl Host {
     pub(super) fn return_reader(&mut self, handle: i32, buffer: Box<dyn Buffer + Send>) {
         match self.map(handle) {
             Ok(open) => open.reader = Reader::Idle(buffer),
-            Err(_) => self.losses.perf += buffer.lost(),
+            Err(_) => self.losses.add_rest(buffer, &self.stop),
         }
+    }
+}
+
+impl Losses {
+    /// What a buffer has lost, and what nobody has read.
+    fn add_rest(&mut self, mut buffer: Box<dyn Buffer + Send>, stop: &Stop) {
+        let unread = &mut self.unread;
+        let mut count = |_: &[u8]| {
+            *unread += 1;
+            ControlFlow::Continue(())
+        };
+        if let Err(errno) = buffer.poll(Duration::ZERO, stop.as_fd(), &mut count) {
+            tracing::warn!("counting what is left in a buffer: {errno}");
+        }
+        self.perf += buffer.lost();
     }
 }
 

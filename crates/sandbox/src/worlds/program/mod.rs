@@ -74,12 +74,14 @@ pub struct Losses {
     pub ring: u64,
     /// Overwritten in full perf buffers.
     pub perf: u64,
+    /// Still in buffers that the guest had polled, when it ended or closed their object.
+    pub unread: u64,
 }
 
 impl Losses {
     /// All of them.
     pub fn total(self) -> u64 {
-        self.ring + self.perf
+        self.ring + self.perf + self.unread
     }
 }
 

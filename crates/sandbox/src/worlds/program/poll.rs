@@ -138,9 +138,9 @@ fn deliver(
     let mut each = |record: &[u8]| {
         let result = hand_over(caller, memory, callback, record, args);
         match result {
-            Ok(0..) if stop.requested().is_none() => ControlFlow::Continue(()),
-            // The record was delivered; the rest stays in the kernel.
-            Ok(0..) => ControlFlow::Break(()),
+            // Also after the end was requested: what is there is still delivered. A buffer that fills as fast as it is
+            // read does not hold the end up for ever: the guest's grace is over then.
+            Ok(0..) => ControlFlow::Continue(()),
             other => {
                 ended = Some(other);
                 ControlFlow::Break(())
