@@ -1,7 +1,7 @@
 //! Developer commands, run as `cargo run -p xtask -- <command>`; the Makefile's targets call them.
 //!
-//! - [`test`]: the whole test suite, the kernel's tests as root
-//! - [`bench`]: Skep beside native programs, in one run
+//! - [`mod@test`]: the whole test suite, the kernel's tests as root
+//! - [`mod@bench`]: Skep beside native programs, in one run
 //! - [`docs`]: what the documentation says, checked against the code and the binary
 //! - [`vm`]: the kernel checks on older kernels under qemu
 #![forbid(unsafe_code)]
