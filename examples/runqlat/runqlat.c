@@ -115,6 +115,17 @@ static int take(int map, uint64_t *counts)
 	return 0;
 }
 
+/* Sleeps; false where the sleep was cut short: after Ctrl-C the host ends one sleep early. */
+static bool sleep_whole(int seconds)
+{
+	struct timespec before, after;
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	sleep(seconds);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	double slept = (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+	return slept > seconds - 0.001;
+}
+
 int main(int argc, char **argv)
 {
 	int err = options(argc, argv);
@@ -133,10 +144,11 @@ int main(int argc, char **argv)
 		err = runqlat_bpf__attach(skel);
 	if (!err)
 		printf("Tracing run queue latency... Hit Ctrl-C to end.\n");
-	for (int i = 0; !err && i < env.count; i++) {
+	bool interrupted = false;
+	for (int i = 0; !err && !interrupted && i < env.count; i++) {
 		uint64_t counts[SLOTS];
 		fflush(stdout);
-		sleep(env.interval);
+		interrupted = !sleep_whole(env.interval);
 		err = take(bpf_map__fd(skel->maps.slots), counts);
 		if (err)
 			break;

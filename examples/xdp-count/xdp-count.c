@@ -48,6 +48,17 @@ static int print_counts(int map, int interval)
 	return 0;
 }
 
+/* Sleeps; false where the sleep was cut short: after Ctrl-C the host ends one sleep early. */
+static bool sleep_whole(int seconds)
+{
+	struct timespec before, after;
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	sleep(seconds);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	double slept = (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
+	return slept > seconds - 0.001;
+}
+
 int main(int argc, char **argv)
 {
 	int interval = 1, count = INT_MAX;
@@ -69,7 +80,8 @@ int main(int argc, char **argv)
 		printf("%-8s %-6s %12s %12s %14s\n", "TIME", "PROTO", "PACKETS", "PACKETS/S", "BYTES/S");
 	while (!err && count-- > 0) {
 		fflush(stdout);
-		sleep(interval);
+		if (!sleep_whole(interval))
+			break; /* rates of a part would be wrong */
 		err = print_counts(bpf_map__fd(skel->maps.counts), interval);
 	}
 	if (err)

@@ -166,6 +166,12 @@ fn kernel_runqlat_counts_waits() {
     let counted =
         ended.stdout.iter().filter_map(|line| line.split(" : ").nth(1)?.split(' ').next()?.parse::<u64>().ok());
     assert!(counted.sum::<u64>() > 0, "{ended:#?}");
+    // Ctrl-C shows what was counted so far, and is no failure.
+    let mut run = start("runqlat", &["60"]);
+    run.wait_for("the first line", |line| line.starts_with("Tracing"));
+    let ended = interrupt(run);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(ended.stdout.len() > 1, "{ended:#?}");
 }
 
 #[test]
@@ -309,6 +315,7 @@ fn kernel_xdp_count_counts_packets_by_protocol() {
     let row = run.wait_for("udp", |line| columns(line).get(1) == Some(&"udp") && columns(line)[2] == "3");
     assert!(row.len() >= 40, "{row}");
     let ended = interrupt(run);
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert!(ended.stdout.iter().any(|line| columns(line).get(1) == Some(&"icmp")), "{ended:#?}");
 }
 
