@@ -1,6 +1,7 @@
 //! What there is to build, read from the tree: no list to keep.
 //!
-//! - `examples/<name>/` is one sample; its language shows by its files: `<name>.c`, `Cargo.toml` or `go.mod`.
+//! - `examples/<name>/` is one sample; its language shows by its files: `<name>.c`, `Cargo.toml` or `go.mod`. One
+//!   without eBPF of its own is a plugin: `plugin.c`, or `Cargo.toml` alone.
 //! - `tests/suite/guests/<name>.c` and `benches/guests/<name>.c` are one guest each, and so is a directory beside them with
 //!   a Cargo.toml.
 //! - `benches/native/<name>.c` is one baseline.
@@ -15,7 +16,7 @@ use std::{
 
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
 
-use crate::{Tool, bpf, build_dir, guest, native, workspace};
+use crate::{Tool, bpf, build_dir, guest, native, plugin, workspace};
 
 /// The tree's collections of things to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,10 @@ pub enum Language {
     Go,
     /// C with libbpf, on this machine.
     NativeC,
+    /// A plugin in Rust with `crates/guest`.
+    RustPlugin,
+    /// A plugin in C with `guest/c/skep_plugin.h`.
+    CPlugin,
 }
 
 /// One thing to build.
@@ -99,13 +104,17 @@ impl Collection {
     }
 }
 
-/// The sample in that directory, where it is one of a guest that carries its eBPF.
+/// The sample in that directory, where there is one.
 fn sample(dir: &Path) -> Option<Item> {
     let name = dir.file_name()?.to_str()?.to_owned();
     let language = if dir.join(format!("{name}.c")).is_file() {
         Language::C
     } else if dir.join("Cargo.toml").is_file() && dir.join(format!("{name}.bpf.c")).is_file() {
         Language::Rust
+    } else if dir.join("Cargo.toml").is_file() {
+        Language::RustPlugin
+    } else if dir.join("plugin.c").is_file() {
+        Language::CPlugin
     } else if dir.join("go.mod").is_file() {
         Language::Go
     } else {
@@ -141,6 +150,8 @@ impl Item {
         let includes = [self.dir.clone(), objects.clone()];
         match self.language {
             Language::C => guest::c(&source, to, &includes),
+            Language::RustPlugin => plugin::rust(&self.dir, &self.name, to),
+            Language::CPlugin => plugin::c(&self.dir.join("plugin.c"), to),
             Language::NativeC => native::compile(&source, to, &includes),
             Language::Rust => {
                 let object = objects.join(format!("{}.bpf.o", self.name));
@@ -203,6 +214,11 @@ impl Item {
     /// # Errors
     /// [`Kind::Unsupported`].
     pub fn toolchain(&self) -> Result<()> {
+        match self.language {
+            Language::RustPlugin => return plugin::rust_toolchain(),
+            Language::CPlugin => return Tool::CLANG.find().map(drop),
+            _ => {}
+        }
         for tool in [Tool::CLANG, Tool::STRIP, Tool::BPFTOOL] {
             tool.find()?;
         }
@@ -211,6 +227,7 @@ impl Item {
             Language::Rust => guest::rust_toolchain(),
             Language::C => guest::c_toolchain(),
             Language::NativeC => Tool::CC.find().map(drop),
+            Language::RustPlugin | Language::CPlugin => Ok(()),
         }
     }
 }

@@ -96,7 +96,7 @@ pub fn rust_toolchain() -> Result<()> {
 }
 
 /// Whether the machine's own Rust has the standard library of a target.
-fn target_installed(target: &str) -> bool {
+pub(crate) fn target_installed(target: &str) -> bool {
     let printed = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output();
     printed.is_ok_and(|printed| {
         let dir = String::from_utf8_lossy(&printed.stdout).trim().to_owned();

@@ -5,6 +5,7 @@
 //! - [`Tool`]: finds compilers, says which package to install where one is missing
 //! - [`bpf`]: `*.bpf.c` → ELF object, and the C skeleton that `bpftool` makes of it
 //! - [`guest`]: C, Rust and Go sources → WASI module
+//! - [`plugin`]: C and Rust sources → plugin of world `hooks`
 //! - [`native`]: the bench's baselines in C, linked with libbpf
 //! - [`catalogue`]: what there is to build (`examples/*`, `tests/suite/guests/*`, `benches/guests/*`)
 //! - [`surface`]: a module's imports and exports, to compare a rebuilt module with the committed one
@@ -14,6 +15,7 @@ pub mod bpf;
 pub mod catalogue;
 pub mod guest;
 pub mod native;
+pub mod plugin;
 pub mod surface;
 mod tool;
 

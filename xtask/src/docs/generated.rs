@@ -1,5 +1,6 @@
 use super::Page;
-use skep_abi::{Func, World, program};
+use skep_abi::{CAPABILITIES, Func, World, hooks, program};
+use skep_admit::{Budget, RejectionKind};
 use skep_error::{Error, Kind, Result, did_you_mean};
 use std::fmt::Write as _;
 
@@ -12,6 +13,10 @@ const TABLES: &[Table] = &[
     ("worlds", worlds),
     ("imports-program", || imports(&[program::IMPORTS, program::VARIANTS])),
     ("imports-shared", || imports(&[program::SHARED_IMPORTS])),
+    ("imports-hooks", || imports(hooks::SURFACE.imports)),
+    ("capabilities", capabilities),
+    ("budget", budget),
+    ("rejections", rejections),
 ];
 
 const START: &str = "<!-- generated: ";
@@ -57,6 +62,43 @@ fn imports(lists: &[&[Func]]) -> String {
     let mut table = "| module | function | type |\n|---|---|---|\n".to_owned();
     for func in lists.iter().flat_map(|list| list.iter()) {
         _ = writeln!(table, "| `{}` | `{}` | `{}` |", func.module, func.name, func.sig);
+    }
+    table
+}
+
+fn capabilities() -> String {
+    let mut table = "| capability | allows a module to | imports |\n|---|---|---|\n".to_owned();
+    for capability in CAPABILITIES {
+        let modules = capability.functions().map(|func| func.module).fold(Vec::new(), |mut seen: Vec<&str>, module| {
+            if !seen.contains(&module) {
+                seen.push(module);
+            }
+            seen
+        });
+        let of = |module: &&str| {
+            let names = capability.functions().filter(|func| func.module == *module).map(|func| func.name);
+            let mut names: Vec<&str> = names.collect();
+            names.dedup();
+            format!("`{module}`: {}", names.join(", "))
+        };
+        let imports: Vec<String> = modules.iter().map(of).collect();
+        _ = writeln!(table, "| `{}` | {} | {} |", capability.name, capability.about, imports.join("; "));
+    }
+    table
+}
+
+fn budget() -> String {
+    let mut table = "| limit | default | what it bounds |\n|---|---|---|\n".to_owned();
+    for (name, value, about) in Budget::default().rows() {
+        _ = writeln!(table, "| `{name}` | {value} | {about} |");
+    }
+    table
+}
+
+fn rejections() -> String {
+    let mut table = "| kind | what is wrong | what to do |\n|---|---|---|\n".to_owned();
+    for kind in RejectionKind::ALL {
+        _ = writeln!(table, "| `{}` | {} | {} |", kind.code(), kind.about(), kind.help().replace('|', "\\|"));
     }
     table
 }

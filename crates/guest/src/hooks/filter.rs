@@ -95,7 +95,7 @@ mod tests {
     fn every_length_gives_the_bits_of_a_plain_loop() {
         for len in [0usize, 1, 7, 8, 63, 64, 65, 127, 128, 129, 200] {
             let records: std::vec::Vec<u32> = (0..len as u32).map(|i| i.wrapping_mul(2_654_435_761)).collect();
-            let keep = |value: &u32| value % 3 == 0;
+            let keep = |value: &u32| value.is_multiple_of(3);
             let mut words = std::vec![u64::MAX; len.div_ceil(64)];
             keep_words(&records, &mut words, keep);
             for (i, record) in records.iter().enumerate() {

@@ -158,8 +158,9 @@ pub unsafe fn observe<S: Observer, R: Record>(
             left &= left - 1;
             let record = (request.records.at as usize + index * request.stride as usize) as *const u8;
             match &binding {
-                // SAFETY: a record of the request, laid out as `R` is or bound to the offsets.
+                // SAFETY: a record of the request that the offsets were bound to.
                 Binding::Gathered(offsets) => fold(state, &unsafe { gather::<R>(record, offsets) }),
+                // SAFETY: a record of the request, laid out as `R` is.
                 _ => fold(state, unsafe { &*record.cast::<R>() }),
             }
         }

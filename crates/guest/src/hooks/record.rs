@@ -28,7 +28,8 @@ pub unsafe trait Record: Copy + 'static {
 /// The most fields that a record can have.
 pub(crate) const MAX_FIELDS: usize = 64;
 
-/// Where the fields of a record lie in a source's.
+/// Where the fields of a record lie in a source's. It lives on the stack, once a batch; there is no allocator to box it.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Binding {
     /// Just where they lie in the record: it is read in place.
     InPlace,
