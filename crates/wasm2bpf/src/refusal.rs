@@ -57,8 +57,6 @@ pub enum Limit {
     Table,
     /// Parameters and results of one function: at most 64 each.
     Signature,
-    /// Calls nest deeper than the kernel's 8 frames.
-    Depth,
 }
 
 impl Reason {
@@ -72,7 +70,6 @@ impl Reason {
             Self::Callee(_) => "see the refusal of the function it calls",
             Self::Limit(Limit::Functions { .. }) => "export less, or let the toolchain inline more",
             Self::Limit(Limit::Memory { .. }) => "grant more memory, or link with a smaller stack and heap",
-            Self::Limit(Limit::Depth) => "let the toolchain inline more: the kernel allows 8 nested calls",
             Self::Limit(_) => "split the function or the module",
         }
     }
@@ -102,7 +99,6 @@ impl fmt::Display for Refusal {
                 Limit::Instance => write!(f, "its tables, globals and segments need more than 1 GiB")?,
                 Limit::Table => write!(f, "declares a table of more than 65,536 entries")?,
                 Limit::Signature => write!(f, "{place} has more than 64 parameters or results")?,
-                Limit::Depth => write!(f, "{place} nests calls deeper than 8 frames")?,
             },
         }
         if self.offset != 0 {

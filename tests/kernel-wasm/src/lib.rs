@@ -1,5 +1,6 @@
 //! Proof that compiled modules do in the kernel what the specification says.
 #![forbid(unsafe_code)]
 
+pub mod document;
 pub mod programs;
 pub mod suite;

@@ -77,6 +77,11 @@ impl KernelModule {
         &self.object
     }
 
+    /// The instance of that number, as it is; none when there is no room for it.
+    pub fn instance(&self, number: u32) -> Option<InstanceId> {
+        (number < self.instances).then_some(InstanceId(number))
+    }
+
     fn base(&self, instance: InstanceId) -> u64 {
         self.object.layout.instance_bytes() * u64::from(instance.0) + u64::from(self.object.layout.header)
     }

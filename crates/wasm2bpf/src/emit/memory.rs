@@ -21,7 +21,8 @@ impl Emitter<'_> {
     fn address(&mut self, addr: &Addr, width: Width) -> (u8, i16) {
         let extent = addr.offset.saturating_add(u64::from(width.bytes()));
         let layout = self.program.layout;
-        if extent > layout.memory_max {
+        let most = if self.memory_static { layout.memory_min } else { layout.memory_max };
+        if extent > most {
             self.always_trap();
             return (BASE, 0);
         }

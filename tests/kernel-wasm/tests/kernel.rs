@@ -1,0 +1,213 @@
+//! Compiled modules in the kernel: the suite, traps, guards, programs.
+
+use skep_bpf::kernel_wasm::{KernelModule, Outcome, Run};
+use skep_kernel_wasm::{
+    programs::{InKernel, InWasmtime, PROGRAMS},
+    suite,
+};
+use skep_suite::kernel_gate;
+use wasm2bpf::{Isa, Options, TrapKind};
+
+fn load(text: &str, options: &Options, instances: u32) -> KernelModule {
+    let bytes = wat::parse_str(text).unwrap();
+    let object = wasm2bpf::compile(&bytes, options).unwrap();
+    KernelModule::load(object, &bytes, instances, false).unwrap()
+}
+
+fn small() -> Options {
+    Options { max_memory_pages: 4, ..Options::default() }
+}
+
+fn call(module: &KernelModule, instance: u32, export: &str, arguments: &[u64], fuel: u64) -> Run {
+    let (id, trap) = module.instantiate(instance, &|_, _| None).unwrap();
+    assert_eq!(trap, None);
+    let function = module.object().module.exports.iter().find(|e| e.name == export).unwrap().index;
+    let run = module.call(id, function, arguments, fuel).unwrap();
+    assert!(module.guards_intact(id).unwrap(), "{export} wrote outside its instance");
+    run
+}
+
+#[test]
+fn kernel_suite_of_the_specification_passes() {
+    if !kernel_gate("the WebAssembly test suite in the kernel") {
+        return;
+    }
+    let report = suite::run("");
+    let failures: Vec<String> = report
+        .files
+        .iter()
+        .flat_map(|file| file.failed.iter().map(move |why| format!("{}: {why}", file.name)))
+        .collect();
+    assert_eq!(failures, Vec::<String>::new());
+    let (passed, _, refused, _) = report.totals();
+    assert!(passed >= 11_890, "{passed} assertions passed, 11,890 did before");
+    assert!(refused <= 1_840, "{refused} assertions were refused, 1,840 were before");
+}
+
+#[test]
+fn kernel_every_trap_is_told_with_its_function_and_offset() {
+    if !kernel_gate("traps in the kernel") {
+        return;
+    }
+    let module = load(
+        r#"(module (memory 1) (table 3 funcref) (elem (i32.const 0) $nothing)
+            (type $t (func (result i32))) (func $nothing)
+            (func (export "unreachable") unreachable)
+            (func (export "memory") (drop (i32.load (i32.const 65533))))
+            (func (export "table") (drop (table.get 0 (i32.const 3))))
+            (func (export "zero") (param i32) (drop (i32.div_u (i32.const 1) (local.get 0))))
+            (func (export "overflow") (param i32) (drop (i32.div_s (i32.const 0x80000000) (local.get 0))))
+            (func (export "undefined") (drop (call_indirect (type $t) (i32.const 9))))
+            (func (export "null") (drop (call_indirect (type $t) (i32.const 1))))
+            (func (export "type") (drop (call_indirect (type $t) (i32.const 0))))
+            (func (export "fuel") (loop (br 0)))
+            (func $deep (export "stack") (call $deep)))"#,
+        &small(),
+        1,
+    );
+    let cases: [(&str, &[u64], TrapKind); 10] = [
+        ("unreachable", &[], TrapKind::Unreachable),
+        ("memory", &[], TrapKind::MemoryBounds),
+        ("table", &[], TrapKind::TableBounds),
+        ("zero", &[0], TrapKind::DivideByZero),
+        ("overflow", &[0xffff_ffff], TrapKind::IntegerOverflow),
+        ("undefined", &[], TrapKind::UndefinedElement),
+        ("null", &[], TrapKind::UninitializedElement),
+        ("type", &[], TrapKind::IndirectType),
+        ("fuel", &[], TrapKind::Fuel),
+        ("stack", &[], TrapKind::Stack),
+    ];
+    for (export, arguments, kind) in cases {
+        let index = module.object().module.exports.iter().find(|e| e.name == export).unwrap().index;
+        match call(&module, 0, export, arguments, 100_000).outcome {
+            Outcome::Trapped(site) => {
+                assert_eq!((site.kind, site.function), (kind, index), "{export}");
+                let body = &module.object().module.bodies[index as usize].range;
+                assert!(body.contains(&(site.offset as usize)), "{export}: {site:?} is not in {body:?}");
+            }
+            other => panic!("{export}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn kernel_fuel_is_counted_and_ends_loops_before_the_kernel_does() {
+    if !kernel_gate("fuel in the kernel") {
+        return;
+    }
+    let module = load(
+        r#"(module (func (export "spin") (param i32) (result i32) (local i32)
+            (loop (local.set 1 (i32.add (local.get 1) (i32.const 1)))
+                (br_if 0 (i32.ne (local.get 1) (local.get 0))))
+            (local.get 1)))"#,
+        &small(),
+        1,
+    );
+    let run = call(&module, 0, "spin", &[1000], 1000);
+    assert_eq!((run.outcome, run.fuel_used), (Outcome::Returned(vec![1000]), 1000));
+    let run = call(&module, 0, "spin", &[1001], 1000);
+    assert!(matches!(run.outcome, Outcome::Trapped(site) if site.kind == TrapKind::Fuel), "{run:?}");
+    // Fuel without end: the kernel's own limit ends the loop, and that is no silent end either.
+    let run = call(&module, 0, "spin", &[0], u64::MAX);
+    assert!(matches!(run.outcome, Outcome::Trapped(site) if site.kind == TrapKind::KernelLimit), "{run:?}");
+}
+
+#[test]
+fn kernel_a_module_that_scribbles_over_its_memory_touches_nothing_else() {
+    if !kernel_gate("guards in the kernel") {
+        return;
+    }
+    let text = r#"(module (memory 2)
+        (func (export "scribble") (result i32) (local i32)
+            (memory.fill (i32.const 0) (i32.const 0xee) (i32.const 131072))
+            (loop
+                (i64.store (local.get 0) (i64.const -1))
+                (local.set 0 (i32.add (local.get 0) (i32.const 8)))
+                (br 0))
+            (unreachable))
+        (func (export "first") (result i64) (i64.load (i32.const 0))))"#;
+    let module = load(text, &small(), 3);
+    for instance in [0, 2] {
+        let (id, _) = module.instantiate(instance, &|_, _| None).unwrap();
+        module.write_memory(id, 0, &7u64.to_le_bytes()).unwrap();
+    }
+    let run = call(&module, 1, "scribble", &[], 1_000_000);
+    assert!(matches!(run.outcome, Outcome::Trapped(site) if site.kind == TrapKind::MemoryBounds), "{run:?}");
+    assert_eq!(run.fuel_used, 131_072 / 8 + 1 + 131_072 / 8 + 1 + 1);
+    for instance in [0, 2] {
+        let run = module.call(module.instance(instance).unwrap(), 1, &[], 10).unwrap();
+        assert_eq!(run.outcome, Outcome::Returned(vec![7]), "instance {instance}");
+    }
+}
+
+#[test]
+fn kernel_programs_give_wasmtimes_checksums_and_verify_in_linear_time() {
+    if !kernel_gate("programs in the kernel") {
+        return;
+    }
+    let mut logs = 0.0;
+    for program in PROGRAMS {
+        let kernel = InKernel::new(program).unwrap();
+        assert_eq!(kernel.run(20).unwrap(), program.checksum, "{}, as native code has it", program.name);
+        let kernel = InKernel::new(program).unwrap();
+        let mut wasmtime = InWasmtime::new(program).unwrap();
+        for rounds in [0, 1, 7] {
+            assert_eq!(kernel.run(rounds).unwrap(), wasmtime.run(rounds).unwrap(), "{} {rounds}", program.name);
+        }
+        let (_, verified) = &kernel.module.loaded().verified()[0];
+        assert!(verified.walked <= 100_000, "{}: {verified:?}", program.name);
+        logs += (f64::from(verified.walked) / f64::from(verified.emitted)).ln();
+    }
+    let mean = (logs / PROGRAMS.len() as f64).exp();
+    assert!(mean <= 2.0, "the verifier walks {mean:.2} instructions for each emitted one");
+}
+
+#[test]
+fn kernel_a_large_function_is_walked_about_once() {
+    if !kernel_gate("a large function in the kernel") {
+        return;
+    }
+    let mut statements = String::new();
+    for n in 0..4000 {
+        let statement = match n % 4 {
+            0 => format!("(local.set 1 (i32.add (local.get 1) (i32.load offset={n} (local.get 0))))"),
+            1 => format!("(if (i32.gt_u (local.get 1) (i32.const {n})) (then (local.set 2 (i32.const {n}))))"),
+            2 => "(i32.store (local.get 0) (local.get 2))".to_owned(),
+            _ => format!("(local.set 0 (i32.and (i32.mul (local.get 1) (i32.const {n})) (i32.const 1023)))"),
+        };
+        statements.push_str(&statement);
+    }
+    let text = format!(
+        "(module (memory 1) (func (export \"f\") (param i32) (result i32) (local i32 i32)
+            {statements} (i32.add (local.get 1) (local.get 2))))"
+    );
+    let module = load(&text, &small(), 1);
+    let (_, verified) = &module.loaded().verified()[0];
+    assert!(verified.walked <= 2 * verified.emitted, "{verified:?}");
+    assert!(matches!(call(&module, 0, "f", &[3], 10).outcome, Outcome::Returned(_)));
+}
+
+#[test]
+fn kernel_the_older_instruction_set_divides_alike() {
+    if !kernel_gate("v3 in the kernel") {
+        return;
+    }
+    let text = r#"(module
+        (func (export "div") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
+        (func (export "rem") (param i32 i32) (result i32) (i32.rem_s (local.get 0) (local.get 1)))
+        (func (export "div64") (param i64 i64) (result i64) (i64.div_s (local.get 0) (local.get 1)))
+        (func (export "rem64") (param i64 i64) (result i64) (i64.rem_s (local.get 0) (local.get 1)))
+        (func (export "extend") (param i64) (result i64) (i64.extend16_s (local.get 0))))"#;
+    let module = load(text, &Options { isa: Isa::V3, ..small() }, 1);
+    for (a, b) in [(7i32, -2i32), (-7, 2), (-7, -2), (i32::MIN, 3), (i32::MIN, 1), (5, 9)] {
+        let arguments = [u64::from(a as u32), u64::from(b as u32)];
+        let one = |export: &str, arguments: &[u64]| call(&module, 0, export, arguments, 10).outcome;
+        assert_eq!(one("div", &arguments), Outcome::Returned(vec![u64::from((a / b) as u32)]), "{a} / {b}");
+        assert_eq!(one("rem", &arguments), Outcome::Returned(vec![u64::from((a % b) as u32)]), "{a} % {b}");
+        let (a, b) = (i64::from(a) << 20, i64::from(b));
+        let arguments = [a as u64, b as u64];
+        assert_eq!(one("div64", &arguments), Outcome::Returned(vec![(a / b) as u64]), "{a} / {b}");
+        assert_eq!(one("rem64", &arguments), Outcome::Returned(vec![(a % b) as u64]), "{a} % {b}");
+        assert_eq!(one("extend", &arguments[..1]), Outcome::Returned(vec![i64::from(a as i16) as u64]));
+    }
+}
