@@ -1,15 +1,17 @@
 //! The command `skep`: arguments in, messages and an exit code out.
 //!
 //! - [`commands`]: one file a command, one row in the table below
+//! - [`guest_args`]: what follows the file of a `run` is the guest's
 //! - [`console`]: what goes to standard error, and how signals end a run
 #![forbid(unsafe_code)]
 
 mod commands;
 mod console;
+mod guest_args;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use commands::Command;
 
@@ -26,7 +28,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(guest_args::separate(&Cli::command(), std::env::args_os().collect()));
     console::start(cli.verbose);
     match cli.command.run() {
         Ok(code) => ExitCode::from(code),

@@ -26,6 +26,13 @@ fn an_unknown_option_is_a_usage_error_with_a_suggestion() {
 }
 
 #[test]
+fn an_option_behind_the_file_goes_to_the_guest() {
+    let bootstrap = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bootstrap/bootstrap.wasm");
+    let help = text(&skep(&["run", bootstrap, "-h"]).stdout);
+    assert!(help.contains("-d") && !help.contains("--best-effort"), "{help}");
+}
+
+#[test]
 fn completions_and_the_manual_page_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let output = skep(&["completions", shell]);
