@@ -3,4 +3,6 @@
 
 pub mod document;
 pub mod programs;
+#[cfg(feature = "wasmtime")]
+pub mod random;
 pub mod suite;

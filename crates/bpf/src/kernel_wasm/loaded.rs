@@ -9,6 +9,8 @@ use std::{
 
 use skep_error::{Error, Kind, Result};
 
+use crate::diagnostics;
+
 /// The size of a page of the arena, in bytes.
 const PAGE: usize = 4096;
 
@@ -85,7 +87,7 @@ impl Loaded {
         };
         let start = Instant::now();
         // SAFETY: `object` is open; the log buffer it writes to is alive.
-        let rc = unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) };
+        let (rc, _) = diagnostics::capture(|| unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) });
         let load_time = start.elapsed();
         loaded.log = CStr::from_bytes_until_nul(&log).map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         if rc != 0 {

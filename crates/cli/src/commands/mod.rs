@@ -1,7 +1,9 @@
 //! The commands: a row of this table each, and a file.
 
+mod compile;
 mod completions;
 mod doctor;
+mod exec_kernel;
 mod inspect;
 mod profile;
 mod run;
@@ -46,6 +48,10 @@ commands! {
     Sign(sign::SignArgs) = sign::sign;
     /// Checks a module's signature
     Verify(sign::VerifyArgs) = sign::verify;
+    /// Compiles a WebAssembly module to eBPF
+    Compile(compile::Args) = compile::run;
+    /// Runs an export of a module in the kernel
+    ExecKernel(exec_kernel::Args) = exec_kernel::run;
     /// Says what this kernel and this user can do, and what to do about the rest
     Doctor(doctor::Args) = doctor::run;
     /// Prints shell completions

@@ -10,7 +10,10 @@ use std::{
 
 use skep_bpf::kernel_wasm::{LoadOptions, Loaded};
 use skep_error::{Error, Kind, Result, ResultExt as _};
-use skep_kernel_wasm::programs::{InKernel, InWasmtime, PROGRAMS, Program};
+use skep_kernel_wasm::{
+    document,
+    programs::{InKernel, InWasmtime, PROGRAMS, Program},
+};
 
 const REPEATS: usize = 9;
 /// Nanoseconds that one run should take in native code.
@@ -115,7 +118,7 @@ struct Row {
     walked_per_emitted: f64,
 }
 
-fn measure(program: &Program, dir: &Path) -> Result<Row> {
+fn measure(program: &Program, dir: &Path, table: &mut String) -> Result<Row> {
     let native = native(program, dir)?;
     let baseline = bpf(program, dir)?;
     let kernel = InKernel::new(program)?;
@@ -149,7 +152,7 @@ fn measure(program: &Program, dir: &Path) -> Result<Row> {
         against_wasmtime: ratio(wasmtime),
         walked_per_emitted: f64::from(verified.walked) / f64::from(verified.emitted.max(1)),
     };
-    println!(
+    let line = format!(
         "| {} | {:.2} | {:.2} | {:.2} | {} | {} | {:.2} | {} | {} |",
         program.name,
         row.against_bpf,
@@ -161,6 +164,8 @@ fn measure(program: &Program, dir: &Path) -> Result<Row> {
         baseline.emitted,
         baseline.walked,
     );
+    println!("{line}");
+    *table += &(line + "\n");
     Ok(row)
 }
 
@@ -168,26 +173,35 @@ fn mean(rows: &[Row], figure: fn(&Row) -> f64) -> f64 {
     (rows.iter().map(|row| figure(row).ln()).sum::<f64>() / rows.len().max(1) as f64).exp()
 }
 
+const HEAD: &str = "\
+| program | ÷ clang bpf | ÷ native | ÷ wasmtime | emitted | walked | ratio | clang's | walked |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|
+";
+
+fn bars(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).map_err(Error::io)?;
+    let mut table = HEAD.to_owned();
+    print!("{table}");
+    let rows = PROGRAMS.iter().map(|program| measure(program, dir, &mut table)).collect::<Result<Vec<Row>>>()?;
+    let line = format!(
+        "| **geometric mean** | {:.2} | {:.2} | {:.2} | | | {:.2} | | |",
+        mean(&rows, |row| row.against_bpf),
+        mean(&rows, |row| row.against_native),
+        mean(&rows, |row| row.against_wasmtime),
+        mean(&rows, |row| row.walked_per_emitted),
+    );
+    println!("{line}");
+    table += &line;
+    document::file_to_write().map_or(Ok(()), |page| document::replace(&page, "programs", &table))
+}
+
 fn main() -> std::process::ExitCode {
     let dir = std::env::temp_dir().join(format!("skep-programs-{}", std::process::id()));
-    let outcome = std::fs::create_dir_all(&dir).map_err(Error::io).and_then(|()| {
-        println!("| program | ÷ clang bpf | ÷ native | ÷ wasmtime | emitted | walked | ratio | clang's | walked |");
-        println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-        PROGRAMS.iter().map(|program| measure(program, &dir)).collect::<Result<Vec<Row>>>()
-    });
+    let outcome = bars(&dir);
     // What cannot be removed is a temporary file left behind, no failure of the run.
     let _ = std::fs::remove_dir_all(&dir);
     match outcome {
-        Ok(rows) => {
-            println!(
-                "| **geometric mean** | {:.2} | {:.2} | {:.2} | | | {:.2} | | |",
-                mean(&rows, |row| row.against_bpf),
-                mean(&rows, |row| row.against_native),
-                mean(&rows, |row| row.against_wasmtime),
-                mean(&rows, |row| row.walked_per_emitted),
-            );
-            std::process::ExitCode::SUCCESS
-        }
+        Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.report(40));
             std::process::ExitCode::from(error.kind().exit_code())

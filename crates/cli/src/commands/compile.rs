@@ -1,0 +1,182 @@
+//! `skep compile`: a module to an eBPF object, without a kernel unless `--check` asks one.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use skep_bpf::kernel_wasm::KernelModule;
+use skep_error::{Error, Kind, Result, ResultExt as _};
+use wasm2bpf::{Binding, Isa, Object, Options};
+
+const EXAMPLES: &str = "\
+Examples:
+  skep compile score.wasm -o score.bpf.o            an object that libbpf links and loads
+  skep compile score.wasm --emit report,asm         what was done, and each instruction beside its Wasm one
+  sudo skep compile score.wasm --check              load it: instructions walked by the verifier, and the time
+  skep compile score.wasm --bind env.now=helper:5   bpf_ktime_get_ns for the import env.now
+
+Exit status: 1 when the compiler turns the module down, 71 when the kernel refuses what was compiled.";
+
+/// What can be printed or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Emit {
+    /// The object, to the file of `-o`
+    Obj,
+    /// Each eBPF instruction beside the WebAssembly one
+    Asm,
+    /// The compiler's own form
+    Ir,
+    /// What was done to each function
+    Report,
+}
+
+/// What `--target` names: where linear memory lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Target {
+    /// A BPF arena, kernel 6.9 and up
+    Arena,
+}
+
+/// Arguments of `skep compile`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Where the object goes; the module's name with `.bpf.o` if not said
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// What to make
+    #[arg(long, value_delimiter = ',', default_value = "obj,report")]
+    emit: Vec<Emit>,
+
+    /// Where linear memory lives
+    #[arg(long, default_value = "arena")]
+    target: Target,
+
+    /// Load it, and print what the verifier walked and how long it took
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    module: Module,
+}
+
+/// The module and how it is compiled, as `exec-kernel` takes them too.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Module {
+    /// Leave out functions that the kernel cannot have, and what calls them
+    #[arg(long)]
+    partial: bool,
+
+    /// Instruction set: v4, or v3 for kernels before 6.6
+    #[arg(long, value_name = "v3|v4", default_value = "v4", value_parser = parse_isa)]
+    cpu: Isa,
+
+    /// Pages of 64 KiB that memory may grow to
+    #[arg(long, value_name = "PAGES", default_value_t = 256)]
+    max_memory: u32,
+
+    /// Binds an import: helper:NUMBER, function:SYMBOL or nothing
+    #[arg(long, value_name = "MODULE.NAME=WHAT", value_parser = parse_binding)]
+    bind: Vec<((String, String), Binding)>,
+
+    /// The module
+    file: PathBuf,
+}
+
+fn parse_isa(text: &str) -> Result<Isa, String> {
+    match text {
+        "v3" => Ok(Isa::V3),
+        "v4" => Ok(Isa::V4),
+        _ => Err("v3 or v4".to_owned()),
+    }
+}
+
+fn parse_binding(text: &str) -> Result<((String, String), Binding), String> {
+    let (import, what) = text.split_once('=').ok_or("it looks like env.now=helper:5")?;
+    let (module, name) = import.split_once('.').ok_or("the import is MODULE.NAME")?;
+    let binding = match what.split_once(':') {
+        Some(("helper", number)) => {
+            Binding::Helper(number.parse().map_err(|_| format!("{number} is no helper's number"))?)
+        }
+        Some(("function", symbol)) if !symbol.is_empty() => Binding::Function(symbol.to_owned()),
+        None if what == "nothing" => Binding::Nothing,
+        _ => return Err("helper:NUMBER, function:SYMBOL or nothing".to_owned()),
+    };
+    Ok(((module.to_owned(), name.to_owned()), binding))
+}
+
+impl Module {
+    /// Reads and compiles the module.
+    pub(crate) fn compile(&self) -> Result<(Vec<u8>, Object)> {
+        let bytes = std::fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
+        let options = Options {
+            partial: self.partial,
+            isa: self.cpu,
+            max_memory_pages: self.max_memory,
+            imports: self.bind.iter().cloned().collect(),
+            ..Options::default()
+        };
+        let object = wasm2bpf::compile(&bytes, &options).map_err(|refusal| {
+            let kind = match refusal.reason {
+                wasm2bpf::Reason::Invalid(_) => Kind::BadInput,
+                _ => Kind::Refused,
+            };
+            Error::new(kind, refusal.to_string()).context(format!("compiling {}", self.file.display()))
+        })?;
+        Ok((bytes, object))
+    }
+
+    /// Loads what was compiled. What the kernel refuses is a defect of the compiler: the listing and the verifier's log
+    /// are kept for a report.
+    pub(crate) fn load(&self, object: Object, bytes: &[u8]) -> Result<KernelModule> {
+        let listing = object.listing.clone();
+        KernelModule::load(object, bytes, 1, true).map_err(|error| {
+            let path = std::env::temp_dir().join(format!("skep-compile-{}.log", std::process::id()));
+            let text = format!("{listing}\n{}", error.detail_text().unwrap_or_default());
+            match std::fs::write(&path, text) {
+                Ok(()) => error.context(format!("the listing and the verifier's log are in {}", path.display())),
+                Err(_) => error,
+            }
+        })
+    }
+}
+
+fn output_of(args: &Args) -> PathBuf {
+    args.output.clone().unwrap_or_else(|| Path::new(&args.module.file).with_extension("bpf.o"))
+}
+
+/// Compiles, prints what was asked for, and loads it with `--check`.
+pub(crate) fn run(args: &Args) -> Result<u8> {
+    let Target::Arena = args.target;
+    let (bytes, object) = args.module.compile()?;
+    let mut out = std::io::stdout().lock();
+    for emit in &args.emit {
+        match emit {
+            Emit::Obj => {
+                let path = output_of(args);
+                std::fs::write(&path, &object.elf).context(|| format!("writing {}", path.display()))?;
+            }
+            Emit::Asm => write!(out, "{}", object.listing).context(|| "writing the listing")?,
+            Emit::Ir => {
+                for function in &object.ir {
+                    writeln!(out, "{function}").context(|| "writing the IR")?;
+                }
+            }
+            Emit::Report => write!(out, "{}", object.report).context(|| "writing the report")?,
+        }
+    }
+    if args.check {
+        let module = args.module.load(object, &bytes)?;
+        for (program, verified) in module.loaded().verified() {
+            let (emitted, walked, time) = (verified.emitted, verified.walked, verified.load_time);
+            writeln!(out, "{program}: {emitted} instructions, {walked} walked by the verifier, loaded in {time:.1?}")
+                .context(|| "writing what the verifier did")?;
+        }
+        if let Some(stack) = module.loaded().log().lines().find(|line| line.starts_with("stack depth")) {
+            writeln!(out, "{stack}").context(|| "writing what the verifier did")?;
+        }
+    }
+    Ok(0)
+}
