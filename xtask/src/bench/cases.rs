@@ -118,12 +118,13 @@ fn drain(programs: &Programs) -> Result<Vec<Row>> {
         worker.end()?;
     }
     let rate = |ns: f64| 1e3 / ns;
-    let row = |name, at: usize| {
-        Row::against(name, "million/s", rate(median(&times[at])), rate(median(&times[0])), Bar::RatioAtLeast(0.7))
-    };
+    let row =
+        |name, at: usize, bar| Row::against(name, "million/s", rate(median(&times[at])), rate(median(&times[0])), bar);
     Ok(vec![
-        row("records from a full ring to the callback", 1),
-        row("records read where they lie, the ring in the guest's memory", 2),
+        // The compiler puts the native callback into the loop; one in the sandbox costs a call. What is asked of it is
+        // measured as records come, in `stream`.
+        row("records from a full ring to the callback", 1, Bar::None),
+        row("records read where they lie, the ring in the guest's memory", 2, Bar::RatioAtLeast(0.7)),
     ])
 }
 
