@@ -16,7 +16,6 @@ pub(crate) struct Kernel {
     suites: &'static [(&'static str, &'static str)],
 }
 
-const MIRROR: &str = "http://deb.debian.org";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 impl Kernel {
@@ -83,7 +82,7 @@ impl Apt {
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(dir.join(part)).context(|| format!("making {}", dir.display()))?;
         }
-        let mirror = std::env::var("SKEP_DEBIAN_MIRROR").unwrap_or_else(|_| MIRROR.to_owned());
+        let mirror = std::env::var("SKEP_DEBIAN_MIRROR").or_else(|_| mirror_of_this_machine())?;
         let sources: String = suites
             .iter()
             .map(|(archive, suite)| format!("deb [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n"))
@@ -124,4 +123,14 @@ impl Apt {
             .map(str::to_owned)
             .ok_or_else(|| Error::new(Kind::NotFound, "linux-image-amd64 is not among the packages of this suite"))
     }
+}
+
+/// Where this machine's own packages come from, without the archive's name: on Debian it has the kernels too.
+fn mirror_of_this_machine() -> Result<String> {
+    let sites = output(Command::new("apt-get").args(["indextargets", "--format", "$(SITE)"]))?;
+    let debian = sites.lines().find_map(|site| site.trim_end_matches('/').strip_suffix("/debian"));
+    debian.map(str::to_owned).ok_or_else(|| {
+        Error::new(Kind::NotFound, "this machine's package sources name no Debian archive")
+            .help("say where one is: SKEP_DEBIAN_MIRROR=URL, without the archive's name at its end")
+    })
 }
