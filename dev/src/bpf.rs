@@ -14,7 +14,7 @@ use skep_error::{Error, Kind, Result, ResultExt as _};
 use crate::{
     Tool, build_dir,
     tool::{make_parent, output},
-    workspace,
+    without_checkout, workspace,
 };
 
 /// Compiles `source` to `object`. `includes` come before our own headers.
@@ -26,8 +26,7 @@ pub fn compile(source: &Path, object: &Path, includes: &[PathBuf]) -> Result<()>
     make_parent(object)?;
     let mut clang = Tool::CLANG.command()?;
     clang.args(["-target", "bpf", "-mcpu=v3", "-g", "-O2", "-Wall", "-Werror", "-Wno-unused-function"]);
-    // Line information names sources: not where they lie on the machine that compiles them.
-    clang.arg(format!("-ffile-prefix-map={}/=", workspace().display()));
+    clang.arg(without_checkout());
     clang.arg(format!("-D__TARGET_ARCH_{}", target_arch()));
     for include in includes {
         clang.arg("-I").arg(include);

@@ -130,7 +130,13 @@ fn single(collection: Collection, path: &Path) -> Option<Item> {
         let result = path.with_extension("wasm");
         return Some(Item { name, language: Language::Rust, dir: path.to_owned(), result });
     }
-    let name = path.file_name()?.to_str()?.strip_suffix(".c").filter(|name| !name.ends_with(".bpf"))?.to_owned();
+    let name = path.file_name()?.to_str()?;
+    if path.join(format!("{name}.c")).is_file() {
+        // A guest with objects of its own has a directory of its own.
+        let (result, name) = (path.with_extension("wasm"), name.to_owned());
+        return Some(Item { name, language: Language::C, dir: path.to_owned(), result });
+    }
+    let name = name.strip_suffix(".c").filter(|name| !name.ends_with(".bpf"))?.to_owned();
     let dir = path.parent()?.to_owned();
     let (language, result) = match collection {
         Collection::Baselines => (Language::NativeC, build_dir().join("native").join(&name)),

@@ -10,7 +10,7 @@ use skep_error::{Error, Kind, Result, ResultExt as _};
 use crate::{
     Tool, build_dir,
     tool::{make_parent, output},
-    workspace,
+    without_checkout, workspace,
 };
 
 /// Where Debian's `wasi-libc` keeps its objects.
@@ -30,6 +30,7 @@ pub fn c(source: &Path, module: &Path, includes: &[PathBuf]) -> Result<()> {
         None => Tool::CLANG.command()?,
     };
     clang.args(["--target=wasm32-wasi", "-std=gnu2x", "-Os", "-Wall", "-Werror", "-Wno-unused-function"]);
+    clang.arg(without_checkout());
     for include in includes {
         clang.arg("-I").arg(include).arg(format!("--embed-dir={}", include.display()));
     }

@@ -34,3 +34,9 @@ pub fn build_dir() -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join("dev")
 }
+
+/// The compiler's option that keeps the place of this checkout out of line information and of `__FILE__`, so that what is
+/// committed says the same wherever it was built.
+fn without_checkout() -> String {
+    format!("-ffile-prefix-map={}/=", workspace().display())
+}

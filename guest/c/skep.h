@@ -14,6 +14,7 @@
  *   skep/object.h    objects, programs, skeletons
  *   skep/buffer.h    ring and perf buffers through a callback
  *   skep/shared.h    maps in this module's own memory (Skep only; include it by name)
+ *   skep/iter.h      what iterators print (Skep only; include it by name)
  *
  * Every function that can fail returns a negative errno or NULL, as in libbpf; none prints.
  */

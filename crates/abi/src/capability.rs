@@ -75,7 +75,7 @@ pub const CAPABILITIES: &[Capability] = &[
         name: "bpf",
         about: "load eBPF programs, attach them and use their maps",
         memory: false,
-        imports: &[program::IMPORTS, program::VARIANTS],
+        imports: &[program::IMPORTS, program::VARIANTS, program::ITER_IMPORTS],
     },
     Capability {
         name: "bpf-memory",

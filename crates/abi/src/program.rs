@@ -16,7 +16,7 @@ pub const MODULE: &str = "wasm_bpf";
 pub const MODULE_OLD: &str = "env";
 /// The module of [`BUFFER_POLL_TINYGO`].
 pub const MODULE_TINYGO: &str = "callback-wrapper";
-/// The module of Skep's own additions: maps in the guest's linear memory.
+/// The module of Skep's own additions: maps in the guest's linear memory, and reading iterators.
 pub const MODULE_SHARED: &str = "skep_bpf";
 /// The module of WASI preview 1.
 pub const MODULE_WASI: &str = wasi::MODULE;
@@ -60,6 +60,11 @@ pub const SHARED_WAIT: Func = Func::import(MODULE_SHARED, "map_wait", &[I32, I32
 /// `(buf, len, arena)`: [`LOAD`] with the object's arena placed at `arena` of linear memory.
 pub const SHARED_LOAD: Func = Func::import(MODULE_SHARED, "load_object_at", &[I32, I32, I32], &[I64]);
 
+/// `(object, name, buf, len)`: reads on in what the attached iterator program `name` prints (`bpf_seq_printf`,
+/// `bpf_seq_write`); the bytes written to `buf`, or 0 at its end, after which the next call starts it anew. A kernel
+/// object that the program skips prints nothing; a read ends early where the kernel's own buffer does.
+pub const ITER_READ: Func = Func::import(MODULE_SHARED, "iter_read", &[I64, I32, I32, I32], &[I32]);
+
 /// What [`BUFFER_POLL`] and [`SHARED_WAIT`] return when the run is to end: minus `EINTR` in WASI's numbers (27), which is
 /// what guests in C compare with, and not the kernel's 4. Other guests end at any negative number.
 pub const INTERRUPTED: i32 = -27;
@@ -71,8 +76,10 @@ pub const SHARED_WRITE: i32 = 1;
 pub const IMPORTS: &[Func] = &[LOAD, CLOSE, ATTACH, ATTACH_FD, MAP_FD, BUFFER_POLL, MAP_OPERATE];
 /// The other forms in which public SDKs declare some of [`IMPORTS`].
 pub const VARIANTS: &[Func] = &[MAP_OPERATE_WIDE, BUFFER_POLL_TINYGO];
-/// The functions of module `skep_bpf`.
+/// The functions of module `skep_bpf` that put maps into the guest's memory.
 pub const SHARED_IMPORTS: &[Func] = &[SHARED_MAP, SHARED_UNMAP, SHARED_INFO, SHARED_WAIT, SHARED_LOAD];
+/// The functions of module `skep_bpf` that read iterators.
+pub const ITER_IMPORTS: &[Func] = &[ITER_READ];
 
 /// The world's modules.
 pub const SURFACE: Surface = Surface {
@@ -80,6 +87,7 @@ pub const SURFACE: Surface = Surface {
         IMPORTS,
         VARIANTS,
         SHARED_IMPORTS,
+        ITER_IMPORTS,
         wasi::PROCESS,
         wasi::CLOCK,
         wasi::RANDOM,

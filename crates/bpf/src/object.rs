@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsStr, os::fd::AsFd as _, sync::Arc};
 
-use libbpf_rs::{MapCore as _, ObjectBuilder, OpenObject, ProgramType};
+use libbpf_rs::{Iter, MapCore as _, ObjectBuilder, OpenObject, ProgramType};
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
 
 use crate::{
@@ -33,7 +33,7 @@ pub struct LoadOptions {
 /// ```
 pub struct Object {
     // Dropped first: what is attached leaves before the programs and maps do.
-    attachments: Vec<Attachment>,
+    attachments: Vec<(String, Attachment)>,
     inner: libbpf_rs::Object,
     maps: BTreeMap<String, Arc<Map>>,
     counter: Option<Counter>,
@@ -70,6 +70,7 @@ impl Object {
             if sys::forget_pins(&mut object) {
                 tracing::warn!("the object asks for pinned maps; they are kept in this process alone");
             }
+            hold_struct_ops_by_links(&mut object)?;
             if let Some(at) = options.arena_at {
                 place_arena(&mut object, at)?;
             }
@@ -172,8 +173,33 @@ impl Object {
             Some(attachment) => attachment,
             None => attach::attach_struct_ops(&mut self.inner).context(doing)?,
         };
-        self.attachments.push(attachment);
+        self.attachments.push((program.to_owned(), attachment));
         Ok(())
+    }
+
+    /// Starts the iterator program called `program`, which is attached: what it prints, from the beginning (Linux 5.8).
+    ///
+    /// # Errors
+    /// `NotFound` where no attached program has that name; else what the kernel said, `BadInput` for a program that is
+    /// no iterator.
+    pub fn iterate(&self, program: &str) -> Result<Iter> {
+        let doing = || format!("starting the iterator {program}");
+        let attached = self.attachments.iter().rev().find_map(|(name, attachment)| match attachment {
+            Attachment::Link(link) if name == program => Some(link),
+            _ => None,
+        });
+        let Some(link) = attached else {
+            return Err(Error::new(Kind::NotFound, "no program of that name is attached")
+                .with_errno(libc::ENOENT)
+                .help("attach the program first; its section is iter/ and what it goes through, such as iter/task")
+                .context(doing()));
+        };
+        Iter::new(link).map_err(|error| match attach::errno_of(&error) {
+            sys::Errno(libc::EINVAL) => {
+                Error::new(Kind::BadInput, "it is no iterator").with_errno(libc::EINVAL).context(doing())
+            }
+            errno => errno.into_error().context(doing()),
+        })
     }
 
     /// Opens the user-space end of a ring or perf buffer. Errors as in [`Buffer::open`].
@@ -205,6 +231,16 @@ fn open(elf: &[u8]) -> Result<OpenObject> {
             "it must be a relocatable ELF file made by `clang -target bpf -g`; `llvm-readelf -h` shows what it is",
         )
     })
+}
+
+/// Makes a struct_ops map of section `.struct_ops` what one of `.struct_ops.link` is (Linux 6.3): held by a link, so that
+/// it leaves with the process. Registered by an update of the map it would stay after a process that is killed.
+fn hold_struct_ops_by_links(object: &mut OpenObject) -> Result<()> {
+    for mut map in object.maps_mut().filter(|map| map.map_type() == libbpf_rs::MapType::StructOps) {
+        map.set_map_flags(libbpf_sys::BPF_F_LINK)
+            .map_err(|error| attach::errno_of(&error).into_error().context("asking for a link to a struct_ops map"))?;
+    }
+    Ok(())
 }
 
 fn place_arena(object: &mut OpenObject, at: u64) -> Result<()> {

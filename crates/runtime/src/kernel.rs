@@ -1,9 +1,10 @@
 //! The live kernel behind the traits of world `program`.
 
 use std::{
+    io::Read,
     ops::ControlFlow,
     os::fd::{AsFd as _, BorrowedFd},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,43 +15,61 @@ use skep_sandbox::worlds::program::{Buffer, Kernel, Map, MapInfo, Object, Polled
 
 /// Loads objects into the kernel that this process runs on.
 pub struct LiveKernel {
-    best_effort: bool,
-    /// Shown each program that is left out.
-    report: Box<dyn FnMut(&Error) + Send>,
+    /// Set where programs that the kernel refuses are left out; it is shown each.
+    left_out: Option<LeftOut>,
 }
+
+/// Shown each program that is left out.
+type LeftOut = Arc<Mutex<dyn FnMut(&Error) + Send>>;
 
 impl LiveKernel {
     /// With `best_effort`, programs that the kernel refuses to load or attach are left out, and shown to `report`.
-    pub fn new(best_effort: bool, report: Box<dyn FnMut(&Error) + Send>) -> Self {
-        Self { best_effort, report }
+    pub fn new(best_effort: bool, report: impl FnMut(&Error) + Send + 'static) -> Self {
+        Self { left_out: best_effort.then(|| Arc::new(Mutex::new(report)) as LeftOut) }
     }
 }
 
 impl Kernel for LiveKernel {
     fn load(&mut self, elf: &[u8], arena_at: Option<u64>) -> Result<Box<dyn Object + Send>> {
-        let options = LoadOptions { best_effort: self.best_effort, arena_at };
+        let options = LoadOptions { best_effort: self.left_out.is_some(), arena_at };
         let object = skep_bpf::Object::load(elf, &options)?;
         for left_out in object.left_out() {
-            (self.report)(&left_out.error);
+            show(self.left_out.as_ref(), &left_out.error);
         }
-        Ok(Box::new(LiveObject { object }))
+        Ok(Box::new(LiveObject { object, left_out: self.left_out.clone() }))
+    }
+}
+
+fn show(left_out: Option<&LeftOut>, error: &Error) {
+    if let Some(report) = left_out {
+        (report.lock().unwrap_or_else(PoisonError::into_inner))(error);
     }
 }
 
 struct LiveObject {
     object: skep_bpf::Object,
+    left_out: Option<LeftOut>,
 }
 
 impl Object for LiveObject {
     fn attach(&mut self, program: &str, target: Target<'_>) -> Result<()> {
-        self.object.attach(
-            program,
-            match target {
-                Target::Section => skep_bpf::Target::Section,
-                Target::Named(text) => skep_bpf::Target::Named(text),
-                Target::Directory(fd) => skep_bpf::Target::Directory(fd),
-            },
-        )
+        let target = match target {
+            Target::Section => skep_bpf::Target::Section,
+            Target::Named(text) => skep_bpf::Target::Named(text),
+            Target::Directory(fd) => skep_bpf::Target::Directory(fd),
+        };
+        match self.object.attach(program, target) {
+            // The guest is to go on, so it is told that all is well; the person is told what is missing. A name that is
+            // not there is the guest's own mistake.
+            Err(error) if self.left_out.is_some() && self.object.programs().iter().any(|(name, _)| name == program) => {
+                // One that was left out at the load has been shown.
+                if !self.object.left_out().iter().any(|left_out| left_out.program == program) {
+                    show(self.left_out.as_ref(), &error);
+                }
+                Ok(())
+            }
+            result => result,
+        }
     }
 
     fn map(&self, name: &str) -> Result<Arc<dyn Map + Send + Sync>> {
@@ -59,6 +78,10 @@ impl Object for LiveObject {
 
     fn arena(&self) -> Option<Arc<dyn Map + Send + Sync>> {
         self.object.arena().map(live_map)
+    }
+
+    fn iterate(&self, program: &str) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.object.iterate(program)?))
     }
 
     fn dropped(&self) -> u64 {

@@ -62,7 +62,7 @@ where
     if let Some(timeout) = options.timeout {
         end_after(timeout, stop);
     }
-    let kernel = LiveKernel::new(options.best_effort, Box::new(report.clone()));
+    let kernel = LiveKernel::new(options.best_effort, report.clone());
     let stuck = stop.clone();
     let world = Options {
         wasi: wasi_options(options),

@@ -4,12 +4,15 @@
 //! - [`Run`]: a run of the command `skep`, line by line
 //! - [`trigger`]: the system call that the test guests wait for
 //! - [`Inventory`]: what is loaded and attached in the kernel
+//! - [`Cgroup`], [`in_namespace`]: places of a test's own, for what may change behaviour
 #![forbid(unsafe_code)]
 
 mod inventory;
+mod place;
 mod run;
 
 pub use inventory::Inventory;
+pub use place::{Cgroup, in_namespace};
 pub use run::{Finished, Run, example, guest, skep};
 
 /// True if a test that loads eBPF may go on: it runs as root. Otherwise it prints one line that says that `what` was

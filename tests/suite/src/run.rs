@@ -130,6 +130,11 @@ impl Run {
         self.wait_for("line \"ready\"", |line| line == "ready");
     }
 
+    /// Ends its standard input, which was [`Stdio::piped`].
+    pub fn end_input(&mut self) {
+        self.child.stdin = None;
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id() as i32).expect("a process id is positive");

@@ -64,6 +64,7 @@ fn committed_modules_import_only_what_the_table_of_the_world_has() {
         .iter()
         .chain(program::VARIANTS)
         .chain(program::SHARED_IMPORTS)
+        .chain(program::ITER_IMPORTS)
         .flat_map(|function| {
             let line = format!("{} {}", function.name, function.sig);
             // The older name of the same module.

@@ -7,13 +7,12 @@ use std::{
     io::Read as _,
     net::{TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
-    path::{Path, PathBuf},
     process::Command,
     thread,
 };
 
 use rustix::process::Signal;
-use skep_suite::{Finished, Inventory, Run, example, kernel_gate, skep};
+use skep_suite::{Cgroup, Finished, Inventory, Run, example, in_namespace, kernel_gate, skep};
 
 fn start(name: &str, args: &[&str]) -> Run {
     Run::skep(["run".into(), example(name)].into_iter().chain(args.iter().map(Into::into)))
@@ -269,13 +268,6 @@ fn arenas() -> bool {
     libbpf_rs::MapType::Arena.is_supported().unwrap_or(true)
 }
 
-/// Runs a command in a network namespace of its own with the loopback interface up.
-fn in_namespace(command: &str) -> Command {
-    let mut unshare = Command::new("unshare");
-    unshare.args(["-n", "sh", "-c", &format!("ip link set lo up && exec {command}")]);
-    unshare
-}
-
 /// A command line, within the namespace of `pid`, that sends a datagram to itself.
 fn send_datagram(pid: u32) {
     let script = "exec 3<>/dev/udp/127.0.0.1/9; echo hello >&3";
@@ -319,32 +311,13 @@ fn kernel_xdp_count_counts_packets_by_protocol() {
     assert!(ended.stdout.iter().any(|line| columns(line).get(1) == Some(&"icmp")), "{ended:#?}");
 }
 
-/// A cgroup that is removed again.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn new() -> Self {
-        let mounts = fs::read_to_string("/proc/mounts").unwrap();
-        let mount = mounts.lines().find(|line| columns(line)[2] == "cgroup2").expect("cgroup2 is mounted");
-        let dir = Path::new(columns(mount)[1]).join(format!("skep-test-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
-        Self(dir)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn kernel_sockops_shows_connections_of_a_cgroup() {
     if !kernel_gate("examples/sockops") {
         return;
     }
     let cgroup = Cgroup::new();
-    let mut run = start_attached("sockops", &[cgroup.0.to_str().unwrap()], "EVENT");
+    let mut run = start_attached("sockops", &[cgroup.path().to_str().unwrap()], "EVENT");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let accept = std::thread::spawn(move || {
@@ -353,8 +326,10 @@ fn kernel_sockops_shows_connections_of_a_cgroup() {
         text
     });
     // The client alone is in the cgroup.
-    let script =
-        format!("echo $$ > {}/cgroup.procs && exec 3<>/dev/tcp/127.0.0.1/{port} && echo hello >&3", cgroup.0.display());
+    let script = format!(
+        "echo $$ > {}/cgroup.procs && exec 3<>/dev/tcp/127.0.0.1/{port} && echo hello >&3",
+        cgroup.path().display()
+    );
     let mut client = Command::new("bash").args(["-c", &script]).spawn().unwrap();
     assert!(client.wait().unwrap().success());
     assert_eq!(accept.join().unwrap(), "hello\n");

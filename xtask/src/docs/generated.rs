@@ -13,6 +13,7 @@ const TABLES: &[Table] = &[
     ("worlds", worlds),
     ("imports-program", || imports(&[program::IMPORTS, program::VARIANTS])),
     ("imports-shared", || imports(&[program::SHARED_IMPORTS])),
+    ("imports-iterators", || imports(&[program::ITER_IMPORTS])),
     ("imports-hooks", || imports(hooks::SURFACE.imports)),
     ("capabilities", capabilities),
     ("budget", budget),

@@ -14,7 +14,8 @@ use std::{
 };
 
 use libbpf_rs::{
-    Link, MapCore as _, MapType, NetfilterOpts, Object, ProgramAttachType, ProgramMut, ProgramType, UprobeOpts,
+    Link, MapCore as _, MapType, NetfilterOpts, Object, ProgramAttachType, ProgramMut, ProgramType, TracepointCategory,
+    UprobeOpts,
 };
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use target::{NetfilterHook, UserSymbol};
@@ -28,7 +29,6 @@ use crate::{
 /// What holds one program in its place; it leaves when this is dropped.
 pub(crate) enum Attachment {
     /// A link of libbpf's.
-    #[expect(dead_code, reason = "held to be dropped")]
     Link(Link),
     /// Links of libbpf's, one a CPU.
     #[expect(dead_code, reason = "held to be dropped")]
@@ -158,6 +158,9 @@ fn to_named(object: &Object, program: &ProgramMut<'_>, text: &str) -> Result<Att
             program.attach_sockmap(map_named(object, text)?.as_fd().as_raw_fd())?;
             return Ok(Attachment::InMap);
         }
+        ProgramType::Kprobe if family.ends_with(".multi") || family.ends_with(".session") => {
+            multi(program, text, family)?
+        }
         ProgramType::Kprobe if family.starts_with("usdt") => {
             let (path, provider, name) = target::usdt(text)?;
             program.attach_usdt(-1, path, provider, name)?
@@ -168,6 +171,14 @@ fn to_named(object: &Object, program: &ProgramMut<'_>, text: &str) -> Result<Att
         ProgramType::Kprobe => program.attach_kprobe(family.starts_with("kret"), text)?,
         ProgramType::Tracing if matches!(program.attach_type(), ProgramAttachType::TraceIter) => {
             program.attach_iter(map_named(object, text)?.as_fd())?
+        }
+        // A section that names no place leaves it to the target.
+        ProgramType::Tracepoint if !section.contains('/') => {
+            let (category, name) = target::tracepoint(text)?;
+            program.attach_tracepoint(TracepointCategory::Custom(category.to_owned()), name)?
+        }
+        ProgramType::RawTracepoint | ProgramType::RawTracepointWritable if !section.contains('/') => {
+            program.attach_raw_tracepoint(text)?
         }
         _ => return by_fixed_section(program, &section, text),
     };
@@ -210,6 +221,18 @@ fn uprobe(program: &ProgramMut<'_>, text: &str, retprobe: bool) -> Result<Link, 
     }
     let options = UprobeOpts { retprobe, func_name: place.symbol, ..Default::default() };
     Ok(program.attach_uprobe_with_opts(-1, &place.path, place.offset, options)?)
+}
+
+/// `kprobe.multi`, `uprobe.multi` and their kin: one link to every function that a pattern with `*` and `?` fits.
+fn multi(program: &ProgramMut<'_>, text: &str, family: &str) -> Result<Link, Failure> {
+    let (returns, session) = (family.contains("ret"), family.ends_with(".session"));
+    if family.starts_with('u') {
+        let place = UserSymbol::parse(text)?;
+        let pattern = place.symbol.unwrap_or_default();
+        return Ok(program.attach_uprobe_multi(-1, &place.path, pattern, returns, session)?);
+    }
+    // libbpf-rs takes names alone; the pattern is the section's to give.
+    Ok(program.attach_kprobe_multi(returns, text.split(',').collect())?)
 }
 
 fn tc(program: &ProgramMut<'_>, text: &str) -> Result<Attachment, Failure> {

@@ -50,6 +50,12 @@ pub(super) fn usdt(text: &str) -> Result<(&str, &str, &str)> {
     if path.is_empty() || provider.is_empty() || name.is_empty() { Err(bad()) } else { Ok((path, provider, name)) }
 }
 
+/// A tracepoint: `category:name` or `category/name`.
+pub(super) fn tracepoint(text: &str) -> Result<(&str, &str)> {
+    let parts = text.split_once([':', '/']).filter(|(category, name)| !category.is_empty() && !name.is_empty());
+    parts.ok_or_else(|| malformed(text, "category:name, as in sched:sched_process_exec"))
+}
+
 /// A netfilter hook: `family:hook:priority`.
 #[derive(Debug, PartialEq)]
 pub(super) struct NetfilterHook {

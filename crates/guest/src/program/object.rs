@@ -65,6 +65,19 @@ impl Object {
         Errno::check(unsafe { sys::attach_fd(self.handle, program.as_ptr().cast(), descriptor) }).map(drop)
     }
 
+    /// Reads on in what an attached iterator program prints, into `buf`; the bytes read, or 0 at its end, after which
+    /// the next call starts it anew. Skep only.
+    ///
+    /// # Errors
+    /// [`Errno::NOENT`] where no attached program has that name; [`Errno::INVAL`] for one that is no iterator, or an
+    /// empty `buf`.
+    pub fn read_iterator(&self, program: &CStr, buf: &mut [u8]) -> Result<usize, Errno> {
+        let len = u32::try_from(buf.len()).unwrap_or(u32::MAX);
+        // SAFETY: the host reads a NUL-terminated name and writes at most `len` bytes, which `buf` has.
+        let read = unsafe { sys::iter_read(self.handle, program.as_ptr().cast(), buf.as_mut_ptr(), len) };
+        Errno::check(read).map(|bytes| bytes as usize)
+    }
+
     /// The map of that name.
     ///
     /// # Errors

@@ -47,6 +47,8 @@ mod imports {
         pub(crate) fn map_wait(map: i32, timeout_ms: i32) -> i32;
         #[link_name = "load_object_at"]
         pub(crate) fn load_at(buf: *const u8, len: i32, arena: *mut u8) -> i64;
+        #[link_name = "iter_read"]
+        pub(crate) fn iter_read(object: i64, name: *const u8, buf: *mut u8, len: u32) -> i32;
     }
 }
 
@@ -90,6 +92,9 @@ mod imports {
     }
     pub(crate) unsafe fn load_at(_: *const u8, _: i32, _: *mut u8) -> i64 {
         0
+    }
+    pub(crate) unsafe fn iter_read(_: i64, _: *const u8, _: *mut u8, _: u32) -> i32 {
+        ENOSYS
     }
 }
 

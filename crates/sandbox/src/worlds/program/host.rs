@@ -1,6 +1,6 @@
 //! The state behind the imports.
 
-use std::{collections::BTreeMap, ops::ControlFlow, os::fd::AsFd as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io::Read, ops::ControlFlow, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
 use skep_error::{Error, Kind};
@@ -38,6 +38,8 @@ pub(super) struct Host {
     next_object: i64,
     /// By handle less [`FIRST_MAP`]; those of closed objects stay empty, so that a stale handle never means another map.
     maps: Vec<Option<OpenMap>>,
+    /// Iterators that are being read, by object and program.
+    iterators: BTreeMap<(i64, String), Box<dyn Read + Send>>,
     pub(super) shared: SharedRegions,
     pub(super) memory: Option<Memory>,
     pub(super) table: Option<Table>,
@@ -88,6 +90,7 @@ impl Host {
             objects: BTreeMap::new(),
             next_object: 1,
             maps: Vec::new(),
+            iterators: BTreeMap::new(),
             shared: SharedRegions::of(engine),
             memory: None,
             table: None,
@@ -146,6 +149,7 @@ impl Host {
     pub(super) fn close(&mut self, handle: i64) -> Result<(), Error> {
         let object = self.objects.remove(&handle).ok_or_else(|| unknown_object(handle))?;
         self.losses.ring += object.dropped();
+        self.iterators.retain(|(owner, _), _| *owner != handle);
         // Detached first, so that nothing more comes.
         drop(object);
         for slot in &mut self.maps {
@@ -192,6 +196,19 @@ impl Host {
     pub(super) fn map(&mut self, handle: i32) -> Result<&mut OpenMap, Error> {
         let at = handle.checked_sub(FIRST_MAP).and_then(|at| usize::try_from(at).ok());
         at.and_then(|at| self.maps.get_mut(at)).and_then(Option::as_mut).ok_or_else(|| unknown_map(handle))
+    }
+
+    /// The iterator of a program where its last read left it, or from the beginning.
+    pub(super) fn take_iterator(&mut self, object: i64, program: &str) -> Result<Box<dyn Read + Send>, Error> {
+        match self.iterators.remove(&(object, program.to_owned())) {
+            Some(iterator) => Ok(iterator),
+            None => self.object(object)?.iterate(program),
+        }
+    }
+
+    /// Keeps an iterator that is not at its end.
+    pub(super) fn keep_iterator(&mut self, object: i64, program: String, iterator: Box<dyn Read + Send>) {
+        self.iterators.insert((object, program), iterator);
     }
 
     /// Gives the reader of a map back after a poll. Its object may have been closed meanwhile.

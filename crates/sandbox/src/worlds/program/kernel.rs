@@ -1,6 +1,6 @@
 //! What world `program` needs of the kernel. The runtime implements it over libbpf, tests over tables in memory.
 
-use std::{ops::ControlFlow, os::fd::BorrowedFd, sync::Arc, time::Duration};
+use std::{io::Read, ops::ControlFlow, os::fd::BorrowedFd, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
 use skep_error::Result;
@@ -30,6 +30,12 @@ pub trait Object {
 
     /// The object's arena.
     fn arena(&self) -> Option<Arc<dyn Map + Send + Sync>>;
+
+    /// Starts an attached iterator program; what it prints, from the beginning.
+    ///
+    /// # Errors
+    /// As [`Kernel::load`]; `NotFound` where no attached program of that name is an iterator.
+    fn iterate(&self, program: &str) -> Result<Box<dyn Read + Send>>;
 
     /// Records that its programs could not put into a full ring buffer so far.
     fn dropped(&self) -> u64;

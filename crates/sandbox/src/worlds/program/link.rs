@@ -3,9 +3,9 @@
 use skep_abi::{
     Func, Sig, ValType,
     program::{
-        ATTACH, ATTACH_FD, BUFFER_POLL, BUFFER_POLL_TINYGO, CLOSE, IMPORTS, LOAD, MAP_FD, MAP_OPERATE,
-        MAP_OPERATE_WIDE, MODULE, MODULE_OLD, MODULE_SHARED, MODULE_TINYGO, MODULE_WASI, SHARED_IMPORTS, SHARED_INFO,
-        SHARED_LOAD, SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, VARIANTS,
+        ATTACH, ATTACH_FD, BUFFER_POLL, BUFFER_POLL_TINYGO, CLOSE, IMPORTS, ITER_IMPORTS, ITER_READ, LOAD, MAP_FD,
+        MAP_OPERATE, MAP_OPERATE_WIDE, MODULE, MODULE_OLD, MODULE_SHARED, MODULE_TINYGO, MODULE_WASI, SHARED_IMPORTS,
+        SHARED_INFO, SHARED_LOAD, SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, VARIANTS,
     },
 };
 use skep_error::{Error, Kind, Result, did_you_mean};
@@ -37,7 +37,7 @@ pub(super) fn define_imports(linker: &mut Linker<State>, module: &wasmtime::Modu
 }
 
 fn all() -> impl Iterator<Item = &'static Func> + Clone {
-    IMPORTS.iter().chain(VARIANTS).chain(SHARED_IMPORTS)
+    IMPORTS.iter().chain(VARIANTS).chain(SHARED_IMPORTS).chain(ITER_IMPORTS)
 }
 
 fn find(module: &str, name: &str, ty: &FuncType) -> Option<&'static Func> {
@@ -132,6 +132,7 @@ fn define(linker: &mut Linker<State>, module: &str, func: &Func) -> wasmtime::Re
         SHARED_UNMAP => linker.func_wrap(module, name, shared::unmap),
         SHARED_INFO => linker.func_wrap(module, name, shared::info),
         SHARED_WAIT => linker.func_wrap(module, name, shared::wait),
+        ITER_READ => linker.func_wrap(module, name, objects::read_iterator),
         SHARED_LOAD => linker.func_wrap(module, name, shared::load_at),
         _ => return Err(wasmtime::Error::msg(format!("{MODULE_SHARED}: no function for {name}"))),
     }?;

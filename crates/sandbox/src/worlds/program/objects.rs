@@ -1,13 +1,15 @@
-//! Loading, closing and attaching objects, and finding their maps.
+//! Loading, closing and attaching objects, reading their iterators, and finding their maps.
 
-use skep_error::{Error, Kind};
+use std::io::{ErrorKind, Read};
+
+use skep_error::{Error, Kind, ResultExt as _};
 use wasmtime::Caller;
 
 use super::{
     host::{State, memory_and_state, read_name},
     kernel::Target,
 };
-use crate::memory::GuestMemory;
+use crate::{memory::GuestMemory, stop::Stop};
 
 /// An object longer than this is not read.
 const LARGEST_OBJECT: usize = 64 << 20;
@@ -105,6 +107,55 @@ pub(super) fn attach_fd(mut caller: Caller<'_, State>, object: i64, name: i32, f
     };
     let result = host.object(object).and_then(|object| object.attach(&name, target));
     Ok(result.map_or_else(|error| host.fail(call, error), |()| 0))
+}
+
+/// Reads on in what an iterator prints: bytes, or 0 at its end.
+pub(super) fn read_iterator(
+    mut caller: Caller<'_, State>,
+    object: i64,
+    name: i32,
+    buf: i32,
+    len: i32,
+) -> wasmtime::Result<i32> {
+    let call = skep_abi::program::ITER_READ.name;
+    let (bytes, state) = memory_and_state(&mut caller)?;
+    let host = &mut state.host;
+    let name = match read_name(bytes, host, call, "the program's name", name) {
+        Ok(name) => name,
+        Err(errno) => return Ok(errno),
+    };
+    let stop = host.stop.clone();
+    let mut iterator = match host.take_iterator(object, &name) {
+        Ok(iterator) => iterator,
+        Err(error) => return Ok(host.fail(call, error)),
+    };
+    // The result is an i32.
+    let len = (len as u32).min(i32::MAX as u32) as usize;
+    let read = match GuestMemory::new(bytes, &host.shared).write(buf as u32, len) {
+        // Nothing read would look like the end.
+        Ok([]) => Err(Error::new(Kind::BadInput, "the buffer has no room").with_errno(libc::EINVAL)),
+        Ok(place) => read_some(&mut *iterator, place, &stop).context(|| format!("reading the iterator {name}")),
+        Err(fault) => {
+            host.keep_iterator(object, name, iterator);
+            return Ok(host.fault(call, "the buffer", fault));
+        }
+    };
+    if !matches!(read, Ok(0)) {
+        host.keep_iterator(object, name, iterator);
+    }
+    Ok(read.map_or_else(|error| host.fail(call, error), |bytes| bytes as i32))
+}
+
+/// One read. The kernel interrupts itself (`EAGAIN`) after a million objects that an iterator's program skipped.
+fn read_some(iterator: &mut dyn Read, place: &mut [u8], stop: &Stop) -> std::io::Result<usize> {
+    loop {
+        match iterator.read(place) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+                    && stop.requested().is_none() => {}
+            read => return read,
+        }
+    }
 }
 
 pub(super) fn map_fd(mut caller: Caller<'_, State>, object: i64, name: i32) -> wasmtime::Result<i32> {

@@ -1,0 +1,277 @@
+//! Every kind of place that a program can be attached to, on this kernel: each program sees what the test causes, and is
+//! gone afterwards. What this kernel refuses as a matter of policy (kprobe, fentry, LSM) runs in the VM.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use skep_suite::{Cgroup, Inventory, Run, guest, in_namespace, kernel_gate, skep, trigger};
+
+/// As in `guests/places/places.h`.
+const TCP_PORT: u64 = 4242;
+const UDP_PORT: u64 = 4343;
+const DATAGRAM: u64 = 6;
+const MESSAGE: u64 = 7;
+
+/// Starts the guest in a network namespace of its own; it is attached when this returns.
+fn attach(object: &str, programs: &[&str]) -> Run {
+    let mut command = format!("{} run {} {object}", skep().display(), guest("places").display());
+    for program in programs {
+        command.push_str(&format!(" '{program}'"));
+    }
+    let mut command = in_namespace(&command);
+    command.stdin(Stdio::piped());
+    let mut run = Run::start(command);
+    run.wait_ready();
+    run
+}
+
+/// How often the programs of an ended guest saw what they look for, and the last detail.
+fn seen(mut run: Run) -> (u64, u64) {
+    run.end_input();
+    let ended = run.finish();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let line =
+        ended.stdout.last().and_then(|line| line.strip_prefix("seen ")).and_then(|rest| rest.split_once(", last "));
+    let (count, detail) = line.unwrap_or_else(|| panic!("{ended:#?}"));
+    (count.parse().unwrap(), detail.parse().unwrap())
+}
+
+/// Runs `causes` in the guest's network namespace and, if given, in a cgroup.
+fn cause(run: &Run, cgroup: Option<&Path>, congestion: &str) {
+    let causes = env!("CARGO_BIN_EXE_causes");
+    let join = cgroup.map(|dir| format!("echo $$ > {}/cgroup.procs && ", dir.display())).unwrap_or_default();
+    let script = format!("{join}exec nsenter -t {} -n {causes} {congestion}", run.pid());
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn kernel_programs_that_see_packets() {
+    if !kernel_gate("tcx, tc, xdp, socket filters, sk_lookup, netfilter") {
+        return;
+    }
+    let before = Inventory::now();
+    let rows = [
+        ("packets", "tcx_ingress=lo", 8 + DATAGRAM),
+        ("packets", "tcx_egress=lo", 8 + DATAGRAM),
+        ("packets", "classifier=lo:ingress", 8 + DATAGRAM),
+        ("packets", "classifier=lo:egress", 8 + DATAGRAM),
+        ("packets", "express=lo", 8 + DATAGRAM),
+        ("packets", "socket_filter=lo", 8 + DATAGRAM),
+        ("packets", "lookup", UDP_PORT),
+        ("packets", "lookup=/proc/self/ns/net", UDP_PORT),
+        ("netfilter", "hook=ipv4:input:0", 28 + DATAGRAM),
+        ("netfilter", "hook=ipv4:output:-100", 28 + DATAGRAM),
+    ];
+    for (object, program, detail) in rows {
+        let run = attach(object, &[program]);
+        cause(&run, None, "");
+        let (count, last) = seen(run);
+        // A packet socket sees a packet of the loopback interface twice: as it leaves and as it comes.
+        let expected = if program == "socket_filter=lo" { 2 } else { 1 };
+        assert_eq!((count, last), (expected, detail), "{program}");
+    }
+    let names = ["tcx_ingress", "tcx_egress", "classifier", "express", "socket_filter", "lookup", "hook"];
+    Inventory::assert_nothing_left(&before, &names);
+}
+
+#[test]
+fn kernel_programs_of_a_cgroup() {
+    if !kernel_gate("every cgroup type") {
+        return;
+    }
+    let before = Inventory::now();
+    let tcp_nodelay = 1;
+    let so_error = 4;
+    let dev_zero = (1 << 32) | 5;
+    // The last that each sees, where it is the same each time.
+    let rows = [
+        ("packets", "skb_ingress", Some(8 + DATAGRAM)),
+        ("packets", "skb_egress", Some(8 + DATAGRAM)),
+        ("cgroups", "bind4", Some(TCP_PORT)),
+        ("cgroups", "post_bind4", Some(TCP_PORT)),
+        ("cgroups", "connect4", Some(TCP_PORT)),
+        ("cgroups", "connect6", Some(UDP_PORT)),
+        ("cgroups", "getpeername4", None),
+        ("cgroups", "getsockname4", None),
+        ("cgroups", "sendmsg4", Some(UDP_PORT)),
+        ("cgroups", "recvmsg4", None),
+        ("cgroups", "sock_create", Some(1)),
+        ("cgroups", "sock_release", None),
+        ("cgroups", "device", Some(dev_zero)),
+        ("cgroups", "sysctl", Some(0)),
+        ("cgroups", "getsockopt", Some(so_error)),
+        ("cgroups", "setsockopt", Some(tcp_nodelay)),
+    ];
+    let cgroup = Cgroup::new();
+    for (object, program, detail) in rows {
+        let run = attach(object, &[&format!("{program}={}", cgroup.path().display())]);
+        cause(&run, Some(cgroup.path()), "");
+        let (count, last) = seen(run);
+        assert!(count > 0, "{program} saw nothing");
+        assert!(detail.is_none_or(|detail| detail == last), "{program}: {last}");
+    }
+    Inventory::assert_nothing_left(&before, &rows.map(|(_, program, _)| program));
+}
+
+#[test]
+fn kernel_programs_of_a_sockmap() {
+    if !kernel_gate("sk_msg, sk_skb") {
+        return;
+    }
+    let before = Inventory::now();
+    let cgroup = Cgroup::new();
+    let collect = format!("collect={}", cgroup.path().display());
+    for programs in [&["message=sockets"][..], &["verdict=sockets"], &["parser=sockets", "verdict=sockets"]] {
+        let all: Vec<&str> = programs.iter().copied().chain([&*collect]).collect();
+        let run = attach("sockmap", &all);
+        cause(&run, Some(cgroup.path()), "");
+        let (count, last) = seen(run);
+        assert_eq!((count, last), (programs.len() as u64, MESSAGE), "{programs:?}");
+    }
+    Inventory::assert_nothing_left(&before, &["message", "verdict", "parser", "collect"]);
+}
+
+#[test]
+fn kernel_a_congestion_control_lasts_as_long_as_its_guest() {
+    if !kernel_gate("struct_ops") {
+        return;
+    }
+    let before = Inventory::now();
+    let run = attach("congestion", &["init"]);
+    cause(&run, None, "skep_test");
+    let (count, _) = seen(run);
+    assert!(count >= 1, "the connection's control was set up");
+    // Killed, it leaves as well: a name that is still registered could not be registered again.
+    let run = attach("congestion", &["init"]);
+    drop(run);
+    let mut again = attach("congestion", &["init"]);
+    again.end_input();
+    assert_eq!(again.finish().code, Some(0));
+    Inventory::assert_nothing_left(&before, &["init", "ssthresh", "cong_avoid", "undo_cwnd"]);
+}
+
+/// Compiles the program with the probes, whose C is this repository's own.
+fn probed() -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs/probed.c");
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("probed-{}", std::process::id()));
+    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+    let status = Command::new(compiler).args(["-O2", "-o"]).arg(&program).arg(source).status();
+    assert!(status.is_ok_and(|status| status.success()), "Rust links with a C compiler: it is there");
+    Some(program)
+}
+
+#[test]
+fn kernel_probes_of_programs_and_of_tracepoints() {
+    if !kernel_gate("USDT, uprobes and tracepoints by target") {
+        return;
+    }
+    let before = Inventory::now();
+    let program = probed().unwrap();
+    let path = program.display();
+    let user = [
+        (format!("user_probe={path}:skep:answer"), 1, Some(42)),
+        (format!("one_function={path}:probed_one"), 1, Some(40)),
+        (format!("every_function={path}:probed_*"), 2, None),
+        (format!("every_return={path}:probed_*"), 2, Some(42)),
+    ];
+    for (place, times, detail) in &user {
+        let run = attach("probes", &[place]);
+        assert!(Command::new(&program).status().unwrap().success());
+        let (count, last) = seen(run);
+        assert_eq!(count, *times, "{place}");
+        assert!(detail.is_none_or(|detail| detail == last), "{place}: {last}");
+    }
+    for place in ["tracepoint=syscalls:sys_enter_getpgid", "raw_tracepoint=sys_enter"] {
+        let run = attach("probes", &[place]);
+        trigger(1234);
+        let (count, last) = seen(run);
+        assert!(count >= 1, "{place}");
+        assert_eq!(last, 1234, "{place}");
+    }
+    fs::remove_file(&program).unwrap();
+    let names = ["user_probe", "one_function", "every_function", "every_return", "tracepoint", "raw_tracepoint"];
+    Inventory::assert_nothing_left(&before, &names);
+}
+
+#[test]
+fn kernel_samples_of_the_cpu_clock() {
+    if !kernel_gate("perf_event programs") {
+        return;
+    }
+    // Samples come while a CPU computes: a child does, until its parent has seen some.
+    let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+    let places = guest("places");
+    for rate in ["999", "999hz", "period:1000000"] {
+        let mut command = Command::new(skep());
+        command.args(["run", "--env", &format!("WANTED={}", busy.id())]).arg(&places);
+        command.args(["sample", &format!("sample={rate}")]).stdin(Stdio::piped());
+        let mut run = Run::start(command);
+        run.wait_ready();
+        let ticks = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", busy.id())).unwrap();
+            // The 14th column, user time; the second ends with the last parenthesis.
+            stat.rsplit_once(')').unwrap().1.split(' ').nth(12).unwrap().parse::<u64>().unwrap()
+        };
+        let start = ticks();
+        while ticks() < start + 5 {
+            std::thread::yield_now();
+        }
+        let (count, last) = seen(run);
+        assert!(count >= 5, "{rate}: {count} samples in 50 ms");
+        assert_eq!(last, u64::from(busy.id()), "{rate}");
+    }
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+}
+
+#[test]
+fn kernel_iterators_are_read_by_their_guest() {
+    if !kernel_gate("iterators") {
+        return;
+    }
+    let mut run = attach("iterators", &["tasks", "elements=squares"]);
+    run.end_input();
+    let ended = run.finish();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    // Each is read twice over, from the beginning; the reads are shorter than what is printed.
+    let me = format!("{} ", std::process::id());
+    assert_eq!(ended.stdout.iter().filter(|line| line.starts_with(&me)).count(), 2, "{ended:#?}");
+    let squares = ["0: 0", "1: 1", "2: 4"];
+    let elements: Vec<&str> = ended.stdout.iter().map(String::as_str).filter(|line| line.contains(": ")).collect();
+    let errors = ["none: -2", "no room: -22", "outside: -14"];
+    assert_eq!(elements, [&squares[..], &squares, &errors].concat(), "{ended:#?}");
+    assert!(ended.stderr.contains("attach the program first"), "{ended:#?}");
+}
+
+#[test]
+fn kernel_best_effort_goes_on_without_what_cannot_be_attached() {
+    if !kernel_gate("--best-effort") {
+        return;
+    }
+    let places = guest("places");
+    let start = |flags: &[&str], programs: &[&str]| {
+        let mut command = Command::new(skep());
+        command.arg("run").args(flags).arg(&places).arg("probes").args(programs).stdin(Stdio::piped());
+        Run::start(command)
+    };
+    let programs = ["nowhere", "tracepoint=syscalls:sys_enter_getpgid"];
+    let ended = start(&[], &programs).finish();
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    let mut run = start(&["--best-effort"], &programs);
+    run.wait_ready();
+    trigger(7);
+    run.end_input();
+    let ended = run.finish();
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(ended.text().ends_with("last 7"), "the other program is attached: {ended:#?}");
+    assert!(ended.stderr.contains("attaching program nowhere"), "it says which is missing: {ended:#?}");
+    assert!(ended.stderr.contains("skep/no_such_event"), "and why: {ended:#?}");
+    // A name that is not there is the guest's own mistake.
+    let ended = start(&["--best-effort"], &["tracepiont"]).finish();
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.stderr.contains("did you mean \"tracepoint\"?"), "{ended:#?}");
+}
