@@ -2,10 +2,15 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags};
 use skep_abi::World;
 use skep_admit::RejectionKind;
 use skep_error::{Error, Kind, Result, ResultExt as _};
@@ -48,8 +53,13 @@ pub fn run<R>(options: &RunOptions, stop: &Stop, report: R) -> (Result<i32>, Los
 where
     R: FnMut(&Error) + Clone + Send + 'static,
 {
+    if let Some(timeout) = options.timeout {
+        end_after(timeout, stop);
+    }
+    let compiling = EndsProcess::on(stop, report.clone());
     let prepared = prepare(options);
-    let (engine, module) = match prepared {
+    drop(compiling);
+    let (engine, module, cache) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return (Err(error), Losses::default()),
     };
@@ -59,39 +69,77 @@ where
     if let Some(memory) = options.max_memory {
         limits.memory = memory;
     }
-    if let Some(timeout) = options.timeout {
-        end_after(timeout, stop);
-    }
     let kernel = LiveKernel::new(options.best_effort, report.clone());
-    let stuck = stop.clone();
+    let (stuck, mut last_words) = (stop.clone(), report.clone());
     let world = Options {
         wasi: wasi_options(options),
         limits,
+        cache,
         stdout,
         stderr: Output::stderr(stop),
         stop: stop.clone(),
         report: Box::new(report),
         on_stuck: Box::new(move || {
             // What is attached is held by descriptors alone: the end of the process takes it away.
-            let _ = flushed.flush();
-            let kind = match stuck.requested() {
-                Some(Reason::TimedOut) => Kind::TimedOut,
-                _ => Kind::Interrupted,
-            };
-            std::process::exit(kind.exit_code().into());
+            flushed.flush_ready();
+            let error = ended(&stuck, "the guest hangs in a call, such as reading its input or writing to a full pipe");
+            let error = error.help("what it had not printed or read yet is lost, and was not counted");
+            last_words(&error);
+            std::process::exit(error.kind().exit_code().into());
         }),
     };
     let (result, losses) = program::run(&engine, &module, Box::new(kernel), world);
     (result.context(|| format!("running {}", options.file.display())), losses)
 }
 
-fn prepare(options: &RunOptions) -> Result<(Engine, Module)> {
+/// Ends the process when the run is asked to end while nothing can be asked to: a compilation. Nothing is attached then.
+struct EndsProcess {
+    over: Arc<AtomicBool>,
+}
+
+impl EndsProcess {
+    fn on<R: FnMut(&Error) + Send + 'static>(stop: &Stop, mut report: R) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (stop, flag) = (stop.clone(), over.clone());
+        thread::spawn(move || {
+            let mut fds = [PollFd::new(&stop, PollFlags::IN)];
+            while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+            if !flag.swap(true, Ordering::SeqCst) {
+                let error = ended(&stop, "the module was being compiled");
+                report(&error);
+                std::process::exit(error.kind().exit_code().into());
+            }
+        });
+        Self { over }
+    }
+}
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if self.over.swap(true, Ordering::SeqCst) {
+            // The other thread ends the process this very moment.
+            thread::park();
+        }
+    }
+}
+
+/// The error of a run that was asked to end, and of which that had to be forced.
+fn ended(stop: &Stop, meanwhile: &str) -> Error {
+    let (kind, why) = match stop.requested() {
+        Some(Reason::TimedOut) => (Kind::TimedOut, "the time is over"),
+        Some(Reason::OutputClosed) => (Kind::Interrupted, "nobody reads the output any more"),
+        _ => (Kind::Interrupted, "interrupted"),
+    };
+    Error::new(kind, format!("{why}: {meanwhile}"))
+}
+
+fn prepare(options: &RunOptions) -> Result<(Engine, Module, Option<Cache>)> {
     let wasm = read_module(&options.file)?;
     let engine = Engine::new(Metering::Epoch)?;
     let cache = if options.no_cache { None } else { Cache::for_user() };
     let module =
         Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
-    Ok((engine, module))
+    Ok((engine, module, cache))
 }
 
 /// Whether a module may be run as a program, by its imports and exports alone.
