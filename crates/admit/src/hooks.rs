@@ -12,13 +12,10 @@ use skep_abi::{
 };
 use skep_error::did_you_mean;
 
-use crate::{Inspection, Rejection, RejectionKind as Kind, limits};
-
-/// Bytes of the longest description that is read.
-pub const MAX_METADATA: usize = 64 * 1024;
-
-/// Levels of objects and arrays in a description; what is read of it has four.
-pub const MAX_DEPTH: usize = 16;
+use crate::{
+    Inspection, Rejection, RejectionKind as Kind,
+    limits::{self, MAX_DEPTH, MAX_METADATA},
+};
 
 /// A plugin's description: the JSON object of the section `skep.plugin.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -224,7 +224,6 @@ impl Pass {
             Feature::Exceptions,
             Feature::Gc,
             Feature::StackSwitching,
-            Feature::MemoryGrow,
         ] {
             if seen.contains(&feature) {
                 found.kernel.obstacles.push(Obstacle {

@@ -246,20 +246,22 @@ impl fmt::Display for Extern {
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, min: u64, max: Option<u64>, unit: &str) -> fmt::Result {
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
     match max {
-        Some(max) => write!(f, "{min} to {max} {unit}"),
-        None => write!(f, "{min} {unit} or more"),
+        Some(max) if max == min => write!(f, "{min} {unit}{}", plural(min)),
+        Some(max) => write!(f, "{min} to {max} {unit}{}", plural(max)),
+        None => write!(f, "{min} {unit}{} or more", plural(min)),
     }
 }
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        limits(f, self.min, self.max, "pages")
+        limits(f, self.min, self.max, "page")
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        limits(f, self.min, self.max, "elements")
+        limits(f, self.min, self.max, "element")
     }
 }

@@ -31,10 +31,13 @@ mod signature;
 pub use admission::{Admission, Slot, admit, admit_with, rejections};
 pub use budget::{Budget, Ceiling};
 pub use features::Feature;
-pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, MAX_DEPTH, MAX_METADATA, Metadata};
+pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, Metadata};
 pub use inspect::inspect;
 pub use inspection::{Export, Extern, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Section, Table, Ty};
-pub use limits::{MAX_DECLARED, MAX_EXPORTS, MAX_GLOBALS, MAX_IMPORTS, MAX_NAMES, MAX_SECTIONS, MAX_TAGS, MAX_TYPES};
+pub use limits::{
+    LIMITS, MAX_DECLARED, MAX_DEPTH, MAX_EXPORTS, MAX_GLOBALS, MAX_IMPORTS, MAX_METADATA, MAX_NAMES, MAX_SECTIONS,
+    MAX_TAGS, MAX_TYPES,
+};
 pub use policy::{Grant, Grantee, Policy};
 pub use rejection::{Rejection, RejectionKind};
 pub use signature::{

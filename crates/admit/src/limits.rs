@@ -8,22 +8,27 @@ use wasmparser::{Encoding, Payload};
 
 use crate::{Rejection, RejectionKind as Kind, inspect::broken};
 
-/// Imports a module may have.
-pub const MAX_IMPORTS: u32 = 2_000;
-/// Exports a module may have.
-pub const MAX_EXPORTS: u32 = 10_000;
-/// Types a module may have.
-pub const MAX_TYPES: u32 = 50_000;
-/// Global variables a module may define.
-pub const MAX_GLOBALS: u32 = 50_000;
-/// Exceptions' tags a module may define.
-pub const MAX_TAGS: u32 = 1_000;
-/// Custom sections a module may have.
-pub const MAX_SECTIONS: usize = 1_000;
-/// Bytes that the names of all imports may have, and those of all exports.
-pub const MAX_NAMES: usize = 1 << 20;
-/// Hooks, and capabilities, that a plugin's description may name.
-pub const MAX_DECLARED: usize = 64;
+macro_rules! limits {
+    ($($name:ident: $ty:ty = $value:expr, $about:literal;)*) => {
+        $(#[doc = $about] pub const $name: $ty = $value;)*
+
+        /// Every limit and what it bounds, for the documentation.
+        pub const LIMITS: &[(u64, &str)] = &[$(($value as u64, $about),)*];
+    };
+}
+
+limits! {
+    MAX_IMPORTS: u32 = 2_000, "Imports";
+    MAX_EXPORTS: u32 = 10_000, "Exports";
+    MAX_NAMES: usize = 1 << 20, "Bytes of all imports' names, and of all exports'";
+    MAX_TYPES: u32 = 50_000, "Types";
+    MAX_GLOBALS: u32 = 50_000, "Global variables";
+    MAX_TAGS: u32 = 1_000, "Exceptions' tags";
+    MAX_SECTIONS: usize = 1_000, "Custom sections";
+    MAX_METADATA: usize = 64 << 10, "Bytes of a plugin's description";
+    MAX_DEPTH: usize = 16, "Levels of objects and arrays in a description; what is read of it has four";
+    MAX_DECLARED: usize = 64, "Hooks, and capabilities, that a description names";
+}
 
 /// Counts that a few bytes can claim are checked before a list is made of them.
 pub(crate) fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {

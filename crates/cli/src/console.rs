@@ -1,6 +1,7 @@
 //! Standard error and signals.
 
 use std::{
+    borrow::Cow,
     io::IsTerminal as _,
     sync::atomic::{AtomicU8, Ordering},
     thread,
@@ -40,7 +41,18 @@ pub(crate) fn start(verbose: u8) {
 /// Shows an error as a person reads it.
 pub(crate) fn show(error: &Error) {
     let lines = if VERBOSE.load(Ordering::Relaxed) > 0 { usize::MAX } else { LOG_LINES };
-    eprintln!("skep: {}", error.report(lines));
+    eprintln!("skep: {}", printable(&error.report(lines)));
+}
+
+/// A text without what could move a terminal's cursor or change its colours: names come from modules of strangers. Line
+/// ends and tabs stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if harmful(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// Says something that is no error.
@@ -62,4 +74,15 @@ pub(crate) fn stop_on_signals() -> Result<Stop> {
         })
         .context(|| "watching for signals")?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_as_its_number() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\r"), "a\\u{1b}[2Jb\\u{9b}1m\\u{d}");
+        assert!(matches!(printable("two\nlines\tand ä"), Cow::Borrowed(_)));
+    }
 }
