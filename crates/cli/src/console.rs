@@ -1,6 +1,7 @@
 //! Standard error and signals.
 
 use std::{
+    borrow::Cow,
     io::{IsTerminal as _, Write as _},
     sync::atomic::{AtomicU8, Ordering},
     thread,
@@ -54,7 +55,7 @@ fn say(text: &str) {
 }
 
 /// Text that a terminal shows and does not obey: names out of a module may be anything.
-pub(crate) fn printable(text: &str) -> std::borrow::Cow<'_, str> {
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
     if text.chars().all(harmless) {
         return text.into();
@@ -89,4 +90,15 @@ pub(crate) fn stop_on_signals() -> Result<Stop> {
         })
         .context(|| "watching for signals")?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_as_its_number() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\r"), "a\\u{1b}[2Jb\\u{9b}1m\\u{d}");
+        assert!(matches!(printable("two\nlines\tand ä"), Cow::Borrowed(_)));
+    }
 }

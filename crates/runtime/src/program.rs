@@ -12,10 +12,10 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags};
 use skep_abi::World;
-use skep_admit::RejectionKind;
+use skep_admit::{Admission, Policy, RejectionKind, Signature, Slot, admit, rejections};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
-    Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WasiOptions,
+    Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WASM_PAGE, WasiOptions,
     worlds::program::{self, Losses, Options},
 };
 
@@ -40,6 +40,8 @@ pub struct RunOptions {
     pub best_effort: bool,
     /// Neither reads nor writes the cache of compiled modules.
     pub no_cache: bool,
+    /// The policy that has to admit the module to the slot `program`; without one everything is granted.
+    pub policy: Option<PathBuf>,
 }
 
 /// A module longer than this is not read.
@@ -59,7 +61,7 @@ where
     let compiling = EndsProcess::on(stop, report.clone());
     let prepared = prepare(options);
     drop(compiling);
-    let (engine, module, cache) = match prepared {
+    let Prepared { engine, module, cache, admission } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return (Err(error), Losses::default()),
     };
@@ -68,6 +70,11 @@ where
     let mut limits = Limits::default();
     if let Some(memory) = options.max_memory {
         limits.memory = memory;
+    }
+    if let Some(Admission { budget, .. }) = &admission {
+        let pages = usize::try_from(budget.pages).unwrap_or(usize::MAX);
+        limits.memory = limits.memory.min(pages.saturating_mul(WASM_PAGE));
+        limits.table = limits.table.min(usize::try_from(budget.table_elements).unwrap_or(usize::MAX));
     }
     let kernel = LiveKernel::new(options.best_effort, report.clone());
     let (stuck, mut last_words) = (stop.clone(), report.clone());
@@ -133,13 +140,56 @@ fn ended(stop: &Stop, meanwhile: &str) -> Error {
     Error::new(kind, format!("{why}: {meanwhile}"))
 }
 
-fn prepare(options: &RunOptions) -> Result<(Engine, Module, Option<Cache>)> {
+/// What a run needs before it starts.
+struct Prepared {
+    engine: Engine,
+    module: Module,
+    cache: Option<Cache>,
+    admission: Option<Admission>,
+}
+
+fn prepare(options: &RunOptions) -> Result<Prepared> {
     let wasm = read_module(&options.file)?;
-    let engine = Engine::new(Metering::Epoch)?;
+    let admission = options.policy.as_deref().map(|policy| admitted(&wasm, options, policy)).transpose()?;
+    let engine = match &admission {
+        Some(admission) => {
+            let stack = usize::try_from(admission.budget.stack_bytes).unwrap_or(usize::MAX);
+            Engine::with_stack(Metering::Epoch, stack)?
+        }
+        None => Engine::new(Metering::Epoch)?,
+    };
     let cache = if options.no_cache { None } else { Cache::for_user() };
     let module =
         Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
-    Ok((engine, module, cache))
+    Ok(Prepared { engine, module, cache, admission })
+}
+
+/// The policy's leave for the module, with the signature beside it, and for the directories that it is lent.
+fn admitted(wasm: &[u8], options: &RunOptions, policy: &Path) -> Result<Admission> {
+    let doing = || format!("admitting {} under {}", options.file.display(), policy.display());
+    let policy = Policy::load(policy)?;
+    let mut module = skep_admit::inspect(wasm);
+    if let Some(signature) = Signature::of(&options.file, None)? {
+        module.add_signature(&signature);
+    }
+    let admission = match admit(&module, Slot::Program, &policy) {
+        Ok(admission) => admission,
+        Err(first) => {
+            let all: Vec<String> =
+                rejections(&module, Slot::Program, &policy).iter().map(ToString::to_string).collect();
+            let error = Error::from(first).context(doing());
+            return Err(if all.len() > 1 { error.detail(all.join("\n")) } else { error });
+        }
+    };
+    for dir in &options.dirs {
+        let real = dir.host.canonicalize().context(|| format!("looking for {}", dir.host.display()))?;
+        let below = |granted: &PathBuf| granted.canonicalize().is_ok_and(|granted| real.starts_with(granted));
+        if !admission.directories.iter().any(below) {
+            let message = format!("the policy grants no directory that {} lies below", dir.host.display());
+            return Err(Error::new(Kind::Refused, message).context(doing()).help("add it to a grant's `directories`"));
+        }
+    }
+    Ok(admission)
 }
 
 /// Whether a module may be run as a program, by its imports and exports alone.

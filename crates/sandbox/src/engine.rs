@@ -1,11 +1,11 @@
 //! The engine: wasmtime with the settings that every world shares.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use skep_error::{Error, Kind, Result};
 use wasmtime::{Config, OptLevel};
 
-use crate::memory::AlignedMemories;
+use crate::{memory::AlignedMemories, ticker::Ticker};
 
 /// How the running time of guest code is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +18,9 @@ pub enum Metering {
 
 /// Bytes of stack that a guest's calls may take.
 const STACK: usize = 512 << 10;
+
+/// The engines that are shared, by their settings.
+static SHARED: Mutex<Vec<((Metering, usize), wasmtime::EngineWeak)>> = Mutex::new(Vec::new());
 
 /// A compiler and the code it has made; cheap to clone.
 #[derive(Clone)]
@@ -57,6 +60,24 @@ impl Engine {
         let inner = wasmtime::Engine::new(&config)
             .map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("starting the Wasm engine"))?;
         Ok(Self { inner, metering })
+    }
+
+    /// The process's own engine of those settings: made when it is first asked for, shared as long as anybody has it. Its
+    /// epoch is advanced while a guest is called under `Ticker::running`, so every store of it needs a deadline.
+    ///
+    /// # Errors
+    /// As [`Self::with_stack`]; `Io` where the process can have no thread more.
+    pub fn shared(metering: Metering, stack: usize) -> Result<Self> {
+        let mut engines = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.retain(|(_, engine)| engine.upgrade().is_some());
+        let known = engines.iter().find(|(settings, _)| *settings == (metering, stack));
+        if let Some(inner) = known.and_then(|(_, engine)| engine.upgrade()) {
+            return Ok(Self { inner, metering });
+        }
+        let engine = Self::with_stack(metering, stack)?;
+        Ticker::watch(&engine.inner)?;
+        engines.push(((metering, stack), engine.inner.weak()));
+        Ok(engine)
     }
 
     /// The engine below.

@@ -20,6 +20,7 @@ mod memory;
 mod module;
 mod output;
 mod stop;
+mod ticker;
 mod trap;
 mod wasi;
 pub mod worlds;

@@ -257,7 +257,7 @@ fn retire(reader: Reader, losses: &mut Losses, deliveries: &mut Deliveries, stop
                 Ok(buffer) => losses.add_rest(buffer, stop),
                 Err(error) => tracing::warn!("counting what is left in a buffer: {error}"),
             }
-            deliveries.retire(delivery);
+            deliveries.retire(*delivery);
         }
     }
 }
