@@ -13,7 +13,7 @@ use skep_abi::{
     Func,
     ValType::I32,
     event_context::{ALIGN, SIZE},
-    filter::{FILTER, LOG_LINE, MODULE},
+    filter::{FILTER, FUEL, LOG_LINE, MODULE},
     hooks::ALLOC,
     surface::MEMORY,
     wasi::INITIALIZE,
@@ -27,15 +27,12 @@ const MALLOC: Func = Func::export("malloc", &[I32], &[I32]);
 /// What the store holds.
 pub(super) struct State {
     limiter: Limiter,
-    /// A memory grew: it may have moved.
-    pub(super) grew: bool,
     pub(super) log: Log,
     memory: Option<Memory>,
 }
 
 impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.grew = true;
         self.limiter.memory_growing(current, desired, maximum)
     }
 
@@ -104,11 +101,10 @@ impl Template {
     /// A fresh instance with the event's place in its memory.
     pub(super) fn instantiate(&self, log: Log) -> Result<Instance> {
         let limits = Limits { memory: self.max_pages as usize * WASM_PAGE, ..Limits::default() };
-        let state = State { limiter: Limiter::new(limits), grew: false, log, memory: None };
+        let state = State { limiter: Limiter::new(limits), log, memory: None };
         let mut store = Store::new(self.module.engine(), state);
         store.limiter(|state| state);
         // Running time is bounded by fuel alone: work is the same on every machine, time is not.
-        store.set_epoch_deadline(u64::MAX / 2);
         store.set_fuel(self.fuel).map_err(internal)?;
         let mut linker = self.linker.clone();
         let mut host_memory = None;
@@ -135,7 +131,6 @@ impl Template {
             let text = format!("its allocator gave {at:#x} for {SIZE} bytes, which do not lie in its memory");
             Error::new(Kind::BadInput, text)
         })?;
-        store.data_mut().grew = false;
         Ok(Instance { store, filter, memory, slot, at, fuel: self.fuel })
     }
 
@@ -189,26 +184,29 @@ impl Instance {
     /// Asks about the event that `write` puts in its place.
     #[inline(always)]
     pub(super) fn ask(&mut self, write: impl FnOnce(&mut [u8; SIZE])) -> wasmtime::Result<bool> {
-        if self.store.data().grew {
-            self.find_slot()?;
-        }
-        // SAFETY: the store that owns the memory stands beside the slot. Whenever the memory grew, before which it cannot have
-        // moved, the slot was found anew above. `&mut self` says that no guest code runs.
+        // SAFETY: the store that owns the memory stands beside the slot, and memories of this engine never move
+        // (`Metering::FuelAlone`). `&mut self` says that no guest code runs.
         #[allow(unsafe_code)]
         unsafe {
             self.slot.fill(write);
         }
-        self.store.set_fuel(self.fuel)?;
+        // The public limit as a constant: what wasmtime makes of it is then known when this is compiled.
+        match self.fuel {
+            FUEL => self.store.set_fuel(FUEL)?,
+            _ => self.set_own_fuel()?,
+        }
         self.filter.call(&mut self.store, (self.at as i32, SIZE as i32)).map(|keep| keep != 0)
     }
 
     #[cold]
-    fn find_slot(&mut self) -> wasmtime::Result<()> {
-        let found = Slot::new(self.memory.data_mut(&mut self.store), self.at as usize);
-        // Memories never shrink: it lay within before.
-        self.slot = found.ok_or(Trap::MemoryOutOfBounds)?;
-        self.store.data_mut().grew = false;
-        Ok(())
+    #[inline(never)]
+    fn set_own_fuel(&mut self) -> wasmtime::Result<()> {
+        self.store.set_fuel(self.fuel)
+    }
+
+    /// From now on each call ends at once, out of fuel.
+    pub(super) fn spend(&mut self) {
+        self.fuel = 0;
     }
 
     /// Bytes of its memory.
@@ -216,8 +214,8 @@ impl Instance {
         self.memory.data_size(&self.store)
     }
 
-    /// Takes the log out of a store that is given up.
-    pub(super) fn into_log(self) -> Log {
-        self.store.into_data().log
+    /// Takes the log out, and leaves `instead`.
+    pub(super) fn replace_log(&mut self, instead: Log) -> Log {
+        std::mem::replace(&mut self.store.data_mut().log, instead)
     }
 }
