@@ -111,7 +111,7 @@ int futex_enter(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-static __always_inline void finish(void *ctx, const struct skep_config *c, struct wait *wait, __s64 result)
+static __always_inline void finish(void *ctx, const struct skep_config *c, __u64 who, struct wait *wait, __s64 result)
 {
 	struct skep_event event = {};
 	__u64 now = bpf_ktime_get_ns();
@@ -126,7 +126,7 @@ static __always_inline void finish(void *ctx, const struct skep_config *c, struc
 	event.lock_kind = wait->kind;
 	event.lock_flags = wait->flags;
 	event.return_value = result;
-	skep_who(&event);
+	skep_who(&event, who);
 	skep_stacks(ctx, c, &event, wait->kind == SKEP_LOCK_KERNEL);
 	skep_emit(c, &event);
 }
@@ -135,9 +135,10 @@ SEC("raw_tp/sys_exit")
 int futex_leave(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
+	__u64 who = c ? skep_wanted(c) : 0;
 	struct waits *waits;
 
-	if (!c || !skep_wanted(c))
+	if (!who)
 		return 0;
 	waits = waits_of_current(0);
 	if (!waits || !waits->futex.start_ns)
@@ -147,7 +148,7 @@ int futex_leave(struct bpf_raw_tracepoint_args *ctx)
 		waits->futex.start_ns = 0;
 		return 0;
 	}
-	finish(ctx, c, &waits->futex, ctx->args[1]);
+	finish(ctx, c, who, &waits->futex, ctx->args[1]);
 	return 0;
 }
 
@@ -185,18 +186,19 @@ int contention_end(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
 	struct wait *wait;
+	__u64 who = c ? skep_wanted(c) : 0;
 	struct waits *waits;
 	__u32 zero = 0;
 
-	if (!c || !skep_wanted(c))
+	if (!who)
 		return 0;
 	wait = bpf_map_lookup_elem(&spinning, &zero);
 	if (wait && wait->start_ns && wait->lock == ctx->args[0]) {
-		finish(ctx, c, wait, (__s32)ctx->args[1]);
+		finish(ctx, c, who, wait, (__s32)ctx->args[1]);
 		return 0;
 	}
 	waits = waits_of_current(0);
 	if (waits && waits->kernel.start_ns && waits->kernel.lock == ctx->args[0])
-		finish(ctx, c, &waits->kernel, (__s32)ctx->args[1]);
+		finish(ctx, c, who, &waits->kernel, (__s32)ctx->args[1]);
 	return 0;
 }
