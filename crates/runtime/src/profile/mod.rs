@@ -64,6 +64,8 @@ pub struct Through {
     pub drop_on_trap: bool,
     /// Pages of memory that a filter may have; the public limit of 16 if none.
     pub max_pages: Option<u64>,
+    /// Lines a second of a filter's log that are shown; 20 if none.
+    pub log_lines: Option<u32>,
     /// A native filter: `duration_ns>1000000,comm==nginx`.
     pub condition: Option<String>,
     /// Fields to sort by.
@@ -212,6 +214,7 @@ fn filters(through: &Through) -> Result<Vec<Box<dyn Operator>>> {
     let policy = FilterPolicy {
         on_trap: if through.drop_on_trap { OnTrap::Drop } else { OnTrap::Keep },
         max_pages: through.max_pages.unwrap_or(usual.max_pages),
+        log_lines_per_second: through.log_lines.unwrap_or(usual.log_lines_per_second),
         log: std::sync::Arc::new(|name, line| eprintln!("{name}: {line}")),
         ..usual
     };
