@@ -35,6 +35,11 @@ impl Limiter {
         Self { limits, refused: None }
     }
 
+    /// From now on that many bytes of linear memory.
+    pub(crate) fn set_memory(&mut self, bytes: usize) {
+        self.limits.memory = bytes;
+    }
+
     /// What was refused last, in words.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()

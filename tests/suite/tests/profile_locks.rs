@@ -129,3 +129,81 @@ fn kernel_every_way_to_wait_for_a_futex_is_seen() {
         assert!(*longest >= 1_000_000, "{name} waited {longest} ns");
     }
 }
+
+/// Waits for a condition variable and, in another thread, for a mutex that the first one holds most of the time, through the C library:
+/// whose functions have no frame pointers.
+const PROGRAM: &str = r#"
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static sem_t semaphore;
+static struct timespec soon(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += 3000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return t;
+}
+static void *hold(void *none) {
+    for (;;) { pthread_mutex_lock(&lock); usleep(3000); pthread_mutex_unlock(&lock); }
+    return none;
+}
+static void *contend(void *none) {
+    for (;;) { pthread_mutex_lock(&lock); pthread_mutex_unlock(&lock); }
+    return none;
+}
+static void *count(void *none) {
+    for (;;) { struct timespec t = soon(); sem_timedwait(&semaphore, &t); }
+    return none;
+}
+int main(void) {
+    pthread_t threads[3];
+    sem_init(&semaphore, 0, 0);
+    printf("%p %p %p %zu\n", (void *)&condition, (void *)&lock, (void *)&semaphore, sizeof(condition));
+    fflush(stdout);
+    pthread_create(&threads[0], NULL, hold, NULL);
+    pthread_create(&threads[1], NULL, contend, NULL);
+    pthread_create(&threads[2], NULL, count, NULL);
+    pthread_mutex_lock(&guard);
+    for (;;) { struct timespec t = soon(); pthread_cond_timedwait(&condition, &guard, &t); }
+}
+"#;
+
+#[test]
+fn kernel_a_condition_variable_of_the_c_library_is_told_from_a_mutex_and_a_semaphore() {
+    if !kernel_gate("condition variables of the C library") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, program) = (dir.path().join("waits.c"), dir.path().join("waits"));
+    std::fs::write(&source, PROGRAM).unwrap();
+    let built = process::Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(&program).arg(&source).status();
+    assert!(built.unwrap().success());
+    let mut waits = Run::start(process::Command::new(&program));
+    let line = waits.wait_for("line with the addresses", |line| line.starts_with("0x"));
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    let (condition, lock, semaphore) = (number(words[0]), number(words[1]), number(words[2]));
+    let size: u64 = words[3].parse().unwrap();
+    let pid = waits.pid().to_string();
+    let finished = Run::skep(["trace", "lock", "-d", "1s", "--pid", &pid, "--format", "jsonl"]).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let mut seen = [0; 3];
+    for line in &finished.stdout {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let address = number(row["address"].as_str().unwrap());
+        let (which, kind) = match address {
+            _ if (condition..condition + size).contains(&address) => (0, "condition"),
+            _ if address == lock => (1, "futex"),
+            _ if (semaphore..semaphore + 16).contains(&address) => (2, "futex"),
+            _ => continue,
+        };
+        assert_eq!(row["lock"], kind, "{row}");
+        seen[which] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?} of {}", finished.stdout.len());
+}

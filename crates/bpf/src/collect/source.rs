@@ -164,13 +164,26 @@ impl CollectorSource {
             }
         }
         self.resolve(new);
+        self.tell_conditions(records);
+    }
+
+    /// Marks waits for a condition variable, by the stack or by the callers that the program found. Those were for this alone, and go.
+    fn tell_conditions(&mut self, records: &mut [u8]) {
+        let is = |record: &[u8], at: usize, value: u32| record[at..at + 4] == value.to_le_bytes();
         for record in records.chunks_exact_mut(STRIDE) {
-            let user = number(record, offset::USER_STACK_ID);
-            let is = |at: usize, value: u32| record[at..at + 4] == value.to_le_bytes();
-            if is(offset::EVENT_TYPE, 1) && is(tail::LOCK_KIND, LockKind::Futex as u32) && self.is_condition(user) {
+            if !is(record, offset::EVENT_TYPE, 1) || !is(record, tail::LOCK_KIND, LockKind::Futex as u32) {
+                continue;
+            }
+            let (callers, _) = record[tail::ARGS..].as_chunks::<8>();
+            let callers: Vec<u64> =
+                callers.iter().map(|word| u64::from_le_bytes(*word)).filter(|word| *word != 0).collect();
+            let pid = u32::from_le_bytes(record[offset::PID..offset::PID + 4].try_into().unwrap_or_default());
+            let user = i64::from_le_bytes(record[offset::USER_STACK_ID..][..8].try_into().unwrap_or_default());
+            if self.is_condition(user) || self.symbols.resolve(pid, &callers).iter().any(waits_for_condition) {
                 record[tail::LOCK_KIND..tail::LOCK_KIND + 4]
                     .copy_from_slice(&(LockKind::Condition as u32).to_le_bytes());
             }
+            record[tail::ARGS..].fill(0);
         }
     }
 
@@ -199,8 +212,12 @@ impl CollectorSource {
     fn is_condition(&self, user_stack: i64) -> bool {
         let Some(frames) = self.stacks.get(user_stack) else { return false };
         // The wait is a few frames above the system call.
-        frames.iter().take(8).any(|frame| CONDITIONS.iter().any(|name| frame.name.contains(name)))
+        frames.iter().take(8).any(waits_for_condition)
     }
+}
+
+fn waits_for_condition(frame: &Frame) -> bool {
+    CONDITIONS.iter().any(|name| frame.name.contains(name))
 }
 
 /// What the kernel calls on the way to a collector's program.

@@ -3,6 +3,7 @@
 use super::{
     check::{MemoryPlace, has_sig},
     log::Log,
+    run::{self, Events},
     slot::Slot,
 };
 use crate::{
@@ -29,6 +30,10 @@ pub(super) struct State {
     limiter: Limiter,
     pub(super) log: Log,
     memory: Option<Memory>,
+    /// What [`run::next`] hands out, where to, and with how much fuel.
+    pub(super) events: Box<Events>,
+    pub(super) slot: Option<Slot>,
+    pub(super) fuel: u64,
 }
 
 impl ResourceLimiter for State {
@@ -45,6 +50,8 @@ impl ResourceLimiter for State {
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     filter: TypedFunc<(i32, i32), i32>,
+    /// The loop that asks about many events, once it was needed.
+    run: Option<TypedFunc<i32, ()>>,
     memory: Memory,
     slot: Slot,
     at: u32,
@@ -56,6 +63,8 @@ pub(super) struct Template {
     pub(super) module: Module,
     pub(super) place: MemoryPlace,
     pub(super) linker: Linker<State>,
+    /// [`run::module`], compiled.
+    pub(super) run: Module,
     pub(super) fuel: u64,
     pub(super) max_pages: u64,
 }
@@ -101,7 +110,14 @@ impl Template {
     /// A fresh instance with the event's place in its memory.
     pub(super) fn instantiate(&self, log: Log) -> Result<Instance> {
         let limits = Limits { memory: self.max_pages as usize * WASM_PAGE, ..Limits::default() };
-        let state = State { limiter: Limiter::new(limits), log, memory: None };
+        let state = State {
+            limiter: Limiter::new(limits),
+            log,
+            memory: None,
+            events: Box::default(),
+            slot: None,
+            fuel: self.fuel,
+        };
         let mut store = Store::new(self.module.engine(), state);
         store.limiter(|state| state);
         // Running time is bounded by fuel alone: work is the same on every machine, time is not.
@@ -131,7 +147,7 @@ impl Template {
             let text = format!("its allocator gave {at:#x} for {SIZE} bytes, which do not lie in its memory");
             Error::new(Kind::BadInput, text)
         })?;
-        Ok(Instance { store, filter, memory, slot, at, fuel: self.fuel })
+        Ok(Instance { store, filter, run: None, memory, slot, at, fuel: self.fuel })
     }
 
     /// A place for the event that the guest gave, or that was grown for it: never what the guest owns.
@@ -164,18 +180,23 @@ impl Template {
         }
     }
 
+    /// A page behind what the guest has. It is the host's: a guest that starts with all it may have gets it besides, and can grow no
+    /// further.
     fn grow_for_event(&self, store: &mut Store<State>, memory: Memory) -> Result<u32> {
-        match memory.grow(&mut *store, 1) {
+        let allowed = self.max_pages as usize * WASM_PAGE;
+        store.data_mut().limiter.set_memory(allowed + WASM_PAGE);
+        let grown = memory.grow(&mut *store, 1);
+        store.data_mut().limiter.set_memory(allowed);
+        match grown {
             Ok(pages) => Ok((pages * WASM_PAGE as u64) as u32),
             Err(_) => Err(Error::new(
                 Kind::Refused,
                 format!(
-                    "its memory has {} pages and may have {}: there is no page left for the event",
-                    memory.size(&*store),
-                    self.max_pages
+                    "its memory has {} pages and says that it never has more: none is left for the event",
+                    memory.size(&*store)
                 ),
             )
-            .help("export skep_alloc or malloc, or build with a smaller stack so that a page is left")),
+            .help("export skep_alloc or malloc, or build without a maximum of memory")),
         }
     }
 }
@@ -207,6 +228,36 @@ impl Instance {
     /// From now on each call ends at once, out of fuel.
     pub(super) fn spend(&mut self) {
         self.fuel = 0;
+        self.store.data_mut().fuel = 0;
+    }
+
+    /// The events that [`Instance::ask_all`] asks about.
+    pub(super) fn events(&mut self) -> &mut Box<Events> {
+        &mut self.store.data_mut().events
+    }
+
+    /// Asks about the events that were pushed, from the first one that was not handed out yet.
+    pub(super) fn ask_all(&mut self, template: &Template) -> wasmtime::Result<()> {
+        let run = match &self.run {
+            Some(run) => run.clone(),
+            None => self.link_run(template)?,
+        };
+        self.store.set_fuel(FUEL)?;
+        run.call(&mut self.store, self.at as i32)
+    }
+
+    #[cold]
+    fn link_run(&mut self, template: &Template) -> wasmtime::Result<TypedFunc<i32, ()>> {
+        let mut linker = Linker::new(self.store.engine());
+        linker.func_wrap(run::MODULE, run::NEXT, run::next)?;
+        linker.define(&mut self.store, run::MODULE, FILTER.name, *self.filter.func())?;
+        let slot = Slot::new(self.memory.data_mut(&mut self.store), self.at as usize);
+        self.store.data_mut().slot = slot;
+        self.store.set_fuel(FUEL)?;
+        let instance = linker.instantiate(&mut self.store, &template.run)?;
+        let run = instance.get_typed_func::<i32, ()>(&mut self.store, run::RUN)?;
+        self.run = Some(run.clone());
+        Ok(run)
     }
 
     /// Bytes of its memory.

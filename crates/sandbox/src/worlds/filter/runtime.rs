@@ -4,6 +4,7 @@ use super::{
     check,
     instance::{self, Instance, Template},
     log::Log,
+    run,
 };
 use crate::{Cache, Engine, Metering, Module, TrapKind};
 use skep_abi::{
@@ -136,7 +137,9 @@ impl WasmRuntime {
         let module = module.wasmtime().clone();
         let place = check::check(&module, &self.policy)?;
         let linker = instance::linker(self.engine.wasmtime())?;
-        let template = Template { module, place, linker, fuel: self.policy.fuel, max_pages: self.policy.max_pages };
+        let run = Module::load(&self.engine, &run::module(), self.cache.as_deref(), |_| Ok(()))?.wasmtime().clone();
+        let template =
+            Template { module, place, linker, run, fuel: self.policy.fuel, max_pages: self.policy.max_pages };
         let instance = template.instantiate(self.policy.log_of(name))?;
         Ok(WasmFilter {
             name: name.to_owned(),
@@ -199,19 +202,19 @@ impl WasmFilter {
         let start = Instant::now();
         let mut kept = 0;
         let mut outcome = Ok(());
-        for at in 0..events.len() {
-            match self.filter_event(&events[at]) {
-                Ok(keep) => {
-                    // Copied whether it is kept or not: a branch on what filters say is a branch on random data.
-                    events[kept] = events[at];
-                    kept += usize::from(keep);
-                }
-                Err(error) => {
-                    events.copy_within(at.., kept);
-                    kept += events.len() - at;
-                    outcome = Err(error);
-                    break;
-                }
+        for first in (0..events.len()).step_by(run::EVENTS) {
+            let last = (first + run::EVENTS).min(events.len());
+            let mut keep = u64::MAX;
+            if outcome.is_ok() {
+                let pending = self.instance.events();
+                pending.clear();
+                events[first..last].iter().for_each(|event| pending.push(|to| event.write_to(to)));
+                (keep, outcome) = self.ask_all();
+            }
+            for at in first..last {
+                // Copied whether it is kept or not: a branch on what filters say is a branch on random data.
+                events[kept] = events[at];
+                kept += (keep >> (at - first) & 1) as usize;
             }
         }
         events.truncate(kept);
@@ -225,24 +228,35 @@ impl WasmFilter {
     /// As [`WasmFilter::filter_event`]; `Internal` if a record is shorter than an event.
     pub fn filter_records(&mut self, records: &[u8], stride: usize, selection: &mut Selection) -> Result<()> {
         let start = Instant::now();
-        let mut failure = None;
-        selection.retain(|index| {
-            let event = records.get(index * stride..).and_then(<[u8]>::first_chunk::<SIZE>);
-            match event.map(|event| self.filter_bytes(event)) {
-                Some(Ok(keep)) => keep,
-                _ if failure.is_some() => true,
-                Some(Err(error)) => {
-                    failure = Some(error);
-                    true
-                }
-                None => {
-                    failure = Some(Error::new(Kind::Internal, "a record shorter than an event"));
-                    true
+        let mut answers: Vec<u64> = Vec::with_capacity(selection.count().div_ceil(run::EVENTS));
+        let mut outcome = Ok(());
+        let mut selected = selection.iter();
+        while outcome.is_ok() {
+            let pending = self.instance.events();
+            pending.clear();
+            for index in selected.by_ref().take(run::EVENTS) {
+                match records.get(index * stride..).and_then(<[u8]>::first_chunk::<SIZE>) {
+                    Some(event) => pending.push(|to| *to = *event),
+                    None => return Err(Error::new(Kind::Internal, "a record shorter than an event")),
                 }
             }
+            if pending.count() == 0 {
+                break;
+            }
+            let keep;
+            (keep, outcome) = self.ask_all();
+            answers.push(keep);
+        }
+        drop(selected);
+        let mut at = 0;
+        selection.retain(|_| {
+            let word = answers.get(at / run::EVENTS).copied().unwrap_or(u64::MAX);
+            let keep = word >> (at % run::EVENTS) & 1 == 1;
+            at += 1;
+            keep
         });
         self.time += start.elapsed();
-        failure.map_or(Ok(()), Err)
+        outcome
     }
 
     /// What it did so far.
@@ -274,6 +288,33 @@ impl WasmFilter {
         Ok(keep)
     }
 
+    /// Asks about the events that were pushed. Returns a bit for each that is kept; one that was not asked about, because of the error, is
+    /// kept.
+    fn ask_all(&mut self) -> (u64, Result<()>) {
+        let mut before = 0;
+        let outcome = loop {
+            let Err(error) = self.instance.ask_all(&self.template) else { break Ok(()) };
+            let asked = self.instance.events().asked();
+            if asked == before {
+                // It failed before it met an event, and would again.
+                break Err(
+                    Error::new(Kind::Internal, format!("{error:#}")).context(format!("asking filter {}", self.name))
+                );
+            }
+            before = asked;
+            match self.failed(&error) {
+                Ok(keep) => self.instance.events().decide_last(keep),
+                Err(error) => break Err(error),
+            }
+        };
+        let events = self.instance.events();
+        let (asked, kept) = (events.asked(), events.kept());
+        self.seen += asked as u64;
+        self.kept += u64::from(kept.count_ones());
+        let unasked = u64::MAX.checked_shl(asked as u32).unwrap_or(0);
+        (kept | unasked, outcome)
+    }
+
     /// Counts a failure and puts a fresh instance in the place of the one that failed: a trap leaves a guest's own stack pointer where
     /// it was. Where that fails too, the old one is never run again: each call of it fails at once, and comes here.
     #[cold]
@@ -282,7 +323,9 @@ impl WasmFilter {
         *self.trapped.entry(TrapKind::of(error).unwrap_or(TrapKind::Other)).or_default() += 1;
         self.instance.spend();
         let log = self.instance.replace_log(self.policy.log_of(&self.name));
-        self.instance = self.template.instantiate(log).context(|| format!("restarting filter {}", self.name))?;
+        let mut fresh = self.template.instantiate(log).context(|| format!("restarting filter {}", self.name))?;
+        std::mem::swap(fresh.events(), self.instance.events());
+        self.instance = fresh;
         Ok(self.keep_on_trap)
     }
 }
