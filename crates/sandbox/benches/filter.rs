@@ -131,11 +131,11 @@ impl HostEvent {
 
     fn context(&self) -> (EventContext, String) {
         let none = EventContext::default();
-        match self {
-            &Self::Cpu { timestamp_ns, pid, tid, cpu_id, ref comm } => {
+        match *self {
+            Self::Cpu { timestamp_ns, pid, tid, cpu_id, ref comm } => {
                 (EventContext { event_type: 0, pid, tid, timestamp_ns, cpu_id, ..none }, comm.clone())
             }
-            &Self::Syscall { timestamp_ns, pid, tid, syscall_id, duration_ns, return_value, ref comm } => {
+            Self::Syscall { timestamp_ns, pid, tid, syscall_id, duration_ns, return_value, ref comm } => {
                 let called = EventContext { syscall_id, duration_ns, return_value, ..none };
                 (EventContext { event_type: 2, pid, tid, timestamp_ns, ..called }, comm.clone())
             }
