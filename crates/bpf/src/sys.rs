@@ -137,6 +137,39 @@ pub(crate) fn map_delete(map: BorrowedFd<'_>, key: &[u8], flags: u64) -> Result<
         .map(drop)
 }
 
+/// Takes up to `count` entries out of a hash map, from the bucket that `place` names on (the first one if it is `None`), which then names
+/// the next one. Returns how many, and whether they were the last. The slices have room for `count` keys and values.
+pub(crate) fn map_take(
+    map: BorrowedFd<'_>,
+    place: &mut Option<u32>,
+    keys: &mut [u8],
+    values: &mut [u8],
+    count: u32,
+) -> Result<(usize, bool), Errno> {
+    let mut taken = count;
+    let mut from = place.unwrap_or_default();
+    let from_at = if place.is_some() { (&raw mut from).cast() } else { ptr::null_mut() };
+    let mut next = 0u32;
+    // SAFETY: `Map` checks that both slices hold `count` keys and values; a hash map's place is a u32.
+    let result = unsafe {
+        libbpf_sys::bpf_map_lookup_and_delete_batch(
+            map.as_raw_fd(),
+            from_at,
+            (&raw mut next).cast(),
+            keys.as_mut_ptr().cast(),
+            values.as_mut_ptr().cast(),
+            &raw mut taken,
+            ptr::null(),
+        )
+    };
+    *place = Some(next);
+    match Errno::check(result) {
+        Ok(_) => Ok((taken as usize, false)),
+        Err(Errno(libc::ENOENT)) => Ok((taken as usize, true)),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// Writes the key after `key` to `next`; the first one when `key` is `None`. Lengths as in [`map_lookup`].
 pub(crate) fn map_next_key(map: BorrowedFd<'_>, key: Option<&[u8]>, next: &mut [u8]) -> Result<(), Errno> {
     let key = key.map_or(ptr::null(), |key| key.as_ptr());

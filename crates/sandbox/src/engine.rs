@@ -14,6 +14,19 @@ pub enum Metering {
     Epoch,
     /// By work: each instruction takes fuel; and by time as well.
     Fuel,
+    /// By work alone: for guests that are called once an event, where a look at the epoch shows. Their memories are
+    /// wasmtime's own, and never move.
+    FuelAlone,
+}
+
+impl Metering {
+    const fn by_time(self) -> bool {
+        matches!(self, Self::Epoch | Self::Fuel)
+    }
+
+    const fn by_work(self) -> bool {
+        matches!(self, Self::Fuel | Self::FuelAlone)
+    }
 }
 
 /// Bytes of stack that a guest's calls may take.
@@ -46,17 +59,21 @@ impl Engine {
         let mut config = Config::new();
         config
             .cranelift_opt_level(OptLevel::Speed)
-            .epoch_interruption(true)
-            .consume_fuel(metering == Metering::Fuel)
+            .epoch_interruption(metering.by_time())
+            .consume_fuel(metering.by_work())
             .max_wasm_stack(stack)
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
             .wasm_memory64(false)
             // For the host's own instances; `Module::load` gives a guest one memory.
-            .wasm_multi_memory(true)
+            .wasm_multi_memory(true);
+        if metering == Metering::FuelAlone {
+            // Pointers into the memory are kept from call to call.
+            config.memory_may_move(false);
+        } else {
             // Images of initial memory need memories of wasmtime's own making.
-            .memory_init_cow(false)
-            .with_host_memory(Arc::new(AlignedMemories));
-        crate::memory::install_fault_handler();
+            config.memory_init_cow(false).with_host_memory(Arc::new(AlignedMemories));
+            crate::memory::install_fault_handler();
+        }
         let inner = wasmtime::Engine::new(&config)
             .map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("starting the Wasm engine"))?;
         Ok(Self { inner, metering })
