@@ -7,6 +7,7 @@
 //! - [`probe`]: what this kernel and this user can do
 //! - [`Collector`], [`CollectorSource`]: samples, lock waits and system calls as a source of a flow
 //! - [`Symbols`]: from addresses to names
+//! - `arena`: arenas at an address of the caller's choice
 //! - `drops`: counts what a full ring buffer refuses, by instructions added before the load
 //! - `diagnostics`, `explain`: from libbpf's messages to an error that says what to do
 //!
@@ -20,6 +21,7 @@
 //! `unsafe` stands in `sys`, `buffer::ring` and `probe::sys` alone.
 #![deny(unsafe_code)]
 
+mod arena;
 mod attach;
 mod buffer;
 mod collect;
@@ -35,6 +37,7 @@ mod symbols;
 mod sys;
 mod tracefs;
 
+pub use arena::Globals;
 pub use attach::Target;
 pub use buffer::{Buffer, Polled, possible_cpus, wait, wait_for_records};
 pub use collect::{Collector, CollectorOptions, CollectorSource};

@@ -1,11 +1,12 @@
 //! Objects: open → prepare → load → attach; dropping one detaches and closes everything of its own.
 
-use std::{collections::BTreeMap, ffi::OsStr, os::fd::AsFd as _, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsStr, sync::Arc};
 
 use libbpf_rs::{Iter, MapCore as _, ObjectBuilder, OpenObject, ProgramType};
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
 
 use crate::{
+    arena::{self, Globals},
     attach::{self, Attachment, Target},
     buffer::Buffer,
     diagnostics,
@@ -38,6 +39,7 @@ pub struct Object {
     maps: BTreeMap<String, Arc<Map>>,
     counter: Option<Counter>,
     left_out: Vec<LeftOut>,
+    arena_globals: Option<Globals>,
 }
 
 /// A program that was left out on request, and why.
@@ -71,12 +73,10 @@ impl Object {
                 tracing::warn!("the object asks for pinned maps; they are kept in this process alone");
             }
             hold_struct_ops_by_links(&mut object)?;
-            if let Some(at) = options.arena_at {
-                place_arena(&mut object, at)?;
-            }
+            let globals = options.arena_at.map(|at| arena::place(&mut object, at)).transpose()?;
             let (result, messages) = diagnostics::capture(|| prepare_and_load(object, counting));
             let errno = match result {
-                Ok((inner, counter)) => return Self::new(inner, counter, left_out),
+                Ok((inner, counter)) => return Self::new(inner, counter, left_out, globals),
                 Err(errno) => errno,
             };
             // Verifiers before 6.2 forget that a record was checked once the program checks it again. A program must not
@@ -94,7 +94,12 @@ impl Object {
         }
     }
 
-    fn new(inner: libbpf_rs::Object, counter: Option<Counter>, left_out: Vec<LeftOut>) -> Result<Self> {
+    fn new(
+        inner: libbpf_rs::Object,
+        counter: Option<Counter>,
+        left_out: Vec<LeftOut>,
+        globals: Option<Vec<u8>>,
+    ) -> Result<Self> {
         let mut maps = BTreeMap::new();
         for map in inner.maps() {
             let map = Map::new(&map)
@@ -102,7 +107,11 @@ impl Object {
                 .context(|| format!("reading the metadata of map {}", map.name().to_string_lossy()))?;
             maps.insert(map.name().to_owned(), Arc::new(map));
         }
-        Ok(Self { attachments: Vec::new(), inner, maps, counter, left_out })
+        let mut object = Self { attachments: Vec::new(), inner, maps, counter, left_out, arena_globals: None };
+        if let (Some(bytes), Some(arena)) = (globals.filter(|bytes| !bytes.is_empty()), object.arena()) {
+            object.arena_globals = arena::globals(&object.inner, bytes, arena.info().mappable)?;
+        }
+        Ok(object)
     }
 
     /// The map called `name`. A name that starts with a dot finds a section's map, as in libbpf.
@@ -125,6 +134,11 @@ impl Object {
     /// The object's arena: it has one at most.
     pub fn arena(&self) -> Option<Arc<Map>> {
         self.maps.values().find(|map| map.info().kind == libbpf_rs::MapType::Arena).cloned()
+    }
+
+    /// What the caller has to write into an arena that it placed ([`LoadOptions::arena_at`]) before a program runs.
+    pub fn arena_globals(&self) -> Option<&Globals> {
+        self.arena_globals.as_ref()
     }
 
     /// Every map, by name.
@@ -241,23 +255,6 @@ fn hold_struct_ops_by_links(object: &mut OpenObject) -> Result<()> {
             .map_err(|error| attach::errno_of(&error).into_error().context("asking for a link to a struct_ops map"))?;
     }
     Ok(())
-}
-
-fn place_arena(object: &mut OpenObject, at: u64) -> Result<()> {
-    let arena = object.maps_mut().find(|map| map.map_type() == libbpf_rs::MapType::Arena);
-    let Some(mut arena) = arena else {
-        return Err(Error::new(Kind::BadInput, "the object has no arena to place").with_errno(libc::ENOENT));
-    };
-    if arena.initial_value_mut().is_some_and(|value| !value.is_empty()) {
-        return Err(Error::new(Kind::Unsupported, "an arena with global variables in it cannot be placed")
-            .with_errno(libc::EOPNOTSUPP)
-            .help("keep globals out of the arena: let the program allocate, or the guest initialise, what they held"));
-    }
-    // libbpf maps the arenas it creates; one that it is given is left to us.
-    let placed = sys::create_arena(&arena, at)
-        .map_err(sys::Errno::into_error)
-        .and_then(|fd| arena.reuse_fd(fd.as_fd()).map_err(|error| attach::errno_of(&error).into_error()));
-    placed.context(|| format!("creating the arena at {at:#x}"))
 }
 
 fn prepare_and_load(

@@ -76,6 +76,10 @@ impl Object for LiveObject {
         Ok(live_map(self.object.map(name)?))
     }
 
+    fn arena_globals(&self) -> Option<(u64, &[u8])> {
+        self.object.arena_globals().map(|globals| (globals.offset, &*globals.bytes))
+    }
+
     fn arena(&self) -> Option<Arc<dyn Map + Send + Sync>> {
         self.object.arena().map(live_map)
     }

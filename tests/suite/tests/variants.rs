@@ -150,3 +150,20 @@ fn kernel_what_a_full_ring_buffer_refuses_is_counted() {
     assert!(finished.stderr.contains("were lost: the guest's ring buffers were full"), "{finished:#?}");
     assert_eq!(read + lost, 200_000, "{finished:#?}");
 }
+
+#[test]
+fn kernel_an_arena_in_the_guests_memory_has_its_global_variables() {
+    if !kernel_gate("arenas") {
+        return;
+    }
+    if !libbpf_rs::MapType::Arena.is_supported().unwrap_or(true) {
+        println!("this kernel has no arenas (Linux 6.9): left out");
+        return;
+    }
+    let mut run = Run::skep(["run".into(), guest("arena")]);
+    run.wait_ready();
+    trigger(77);
+    let finished = run.finish();
+    assert_eq!(finished.stdout, ["at first 1000", "ready", "then 1077"], "{finished:#?}");
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+}

@@ -28,6 +28,9 @@ pub trait Object {
     /// As [`Kernel::load`].
     fn map(&self, name: &str) -> Result<Arc<dyn Map + Send + Sync>>;
 
+    /// Where in its arena global variables belong that the host has to fill in, and their initial values.
+    fn arena_globals(&self) -> Option<(u64, &[u8])>;
+
     /// The object's arena.
     fn arena(&self) -> Option<Arc<dyn Map + Send + Sync>>;
 

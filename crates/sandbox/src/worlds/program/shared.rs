@@ -132,6 +132,7 @@ pub(super) fn load_with_arena(bytes: &mut [u8], host: &mut Host, elf: &[u8], add
     let base = bytes.as_ptr().addr() as u64;
     let object = host.kernel.load(elf, Some(base + u64::from(address)))?;
     let arena = object.arena().ok_or_else(|| Error::new(Kind::BadInput, "the object has no arena to place"))?;
+    let globals = object.arena_globals().map(|(offset, values)| (offset, values.to_vec()));
     let handle = host.add_object(object);
     let size = arena.info().mappable;
     let mapped = match u32::try_from(size) {
@@ -145,5 +146,12 @@ pub(super) fn load_with_arena(bytes: &mut [u8], host: &mut Host, elf: &[u8], add
         let _ = host.close(handle);
         refused_range(number, address, size as u32)
     })?;
+    if let Some((offset, values)) = globals {
+        // Nothing is attached yet: no program has seen them.
+        let outside = || Error::new(Kind::Internal, "the arena's globals lie outside it");
+        let at = u32::try_from(u64::from(address) + offset).map_err(|_| outside())?;
+        let mut memory = GuestMemory::new(bytes, &host.shared);
+        memory.write(at, values.len()).map_err(|_| outside())?.copy_from_slice(&values);
+    }
     Ok(handle)
 }
