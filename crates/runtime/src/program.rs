@@ -49,7 +49,7 @@ where
     R: FnMut(&Error) + Clone + Send + 'static,
 {
     let prepared = prepare(options);
-    let (engine, module) = match prepared {
+    let (engine, module, cache) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return (Err(error), Losses::default()),
     };
@@ -67,6 +67,7 @@ where
     let world = Options {
         wasi: wasi_options(options),
         limits,
+        cache,
         stdout,
         stderr: Output::stderr(stop),
         stop: stop.clone(),
@@ -85,13 +86,13 @@ where
     (result.context(|| format!("running {}", options.file.display())), losses)
 }
 
-fn prepare(options: &RunOptions) -> Result<(Engine, Module)> {
+fn prepare(options: &RunOptions) -> Result<(Engine, Module, Option<Cache>)> {
     let wasm = read_module(&options.file)?;
     let engine = Engine::new(Metering::Epoch)?;
     let cache = if options.no_cache { None } else { Cache::for_user() };
     let module =
         Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
-    Ok((engine, module))
+    Ok((engine, module, cache))
 }
 
 /// Whether a module may be run as a program, by its imports and exports alone.

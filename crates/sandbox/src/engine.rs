@@ -48,7 +48,8 @@ impl Engine {
             .max_wasm_stack(stack)
             .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16))
             .wasm_memory64(false)
-            .wasm_multi_memory(false)
+            // For the host's own instances; `Module::load` gives a guest one memory.
+            .wasm_multi_memory(true)
             // Images of initial memory need memories of wasmtime's own making.
             .memory_init_cow(false)
             .with_host_memory(Arc::new(AlignedMemories));

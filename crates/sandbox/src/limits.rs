@@ -27,12 +27,19 @@ impl Default for Limits {
 pub struct Limiter {
     limits: Limits,
     refused: Option<String>,
+    /// The host makes an instance or grows a memory of its own.
+    lifted: bool,
 }
 
 impl Limiter {
     /// A limiter that has refused nothing yet.
     pub fn new(limits: Limits) -> Self {
-        Self { limits, refused: None }
+        Self { limits, refused: None, lifted: false }
+    }
+
+    /// Lifts the limits, or enforces them again: what the host makes in a guest's store for itself is not the guest's.
+    pub(crate) fn set_lifted(&mut self, lifted: bool) {
+        self.lifted = lifted;
     }
 
     /// What was refused last, in words.
@@ -43,7 +50,7 @@ impl Limiter {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limits.memory;
+        let granted = self.lifted || desired <= self.limits.memory;
         if !granted {
             self.refused =
                 Some(format!("{desired} bytes of memory were asked for, {} are allowed", self.limits.memory));
@@ -52,7 +59,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let granted = desired <= self.limits.table;
+        let granted = self.lifted || desired <= self.limits.table;
         if !granted {
             self.refused =
                 Some(format!("a table of {desired} entries was asked for, {} are allowed", self.limits.table));

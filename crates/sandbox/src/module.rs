@@ -24,10 +24,28 @@ impl Module {
         cache: Option<&Cache>,
         check: impl FnOnce(&[u8]) -> Result<()>,
     ) -> Result<Self> {
-        let compile = || {
+        Self::load_with(engine, wasm, cache, || {
             check(wasm)?;
-            Self::compile(engine, wasm)
-        };
+            let module = Self::compile(engine, wasm)?;
+            match module.inner.resources_required().num_memories {
+                0..=1 => Ok(module),
+                n => Err(Error::new(Kind::BadInput, format!("the module has {n} memories, and a guest may have one"))
+                    .help("build it without multi-memory")),
+            }
+        })
+    }
+
+    /// Compiles a module of the host's own, or takes it from `cache`.
+    pub(crate) fn load_own(engine: &Engine, wasm: &[u8], cache: Option<&Cache>) -> Result<Self> {
+        Self::load_with(engine, wasm, cache, || Self::compile(engine, wasm))
+    }
+
+    fn load_with(
+        engine: &Engine,
+        wasm: &[u8],
+        cache: Option<&Cache>,
+        compile: impl FnOnce() -> Result<Self>,
+    ) -> Result<Self> {
         let Some(cache) = cache else { return compile() };
         let key = Key::new(engine.wasmtime(), wasm);
         match cache.get(&key) {

@@ -8,10 +8,11 @@ use wasmtime::{Caller, Func, Memory, Table};
 
 use super::{
     Losses,
+    delivery::{Deliveries, Delivery},
     kernel::{Buffer, Kernel, Map, Object},
 };
 use crate::{
-    Engine,
+    Cache, Engine,
     limits::Limiter,
     memory::{Fault, GuestMemory, SharedRegions},
     stop::Stop,
@@ -42,6 +43,7 @@ pub(super) struct Host {
     iterators: BTreeMap<(i64, String), Box<dyn Read + Send>>,
     pub(super) shared: SharedRegions,
     pub(super) memory: Option<Memory>,
+    pub(super) deliveries: Deliveries,
     pub(super) table: Option<Table>,
     pub(super) tinygo_callback: Option<Func>,
     pub(super) stop: Stop,
@@ -63,8 +65,10 @@ pub(super) struct OpenMap {
 pub(super) enum Reader {
     /// Nobody has polled it yet.
     Closed,
-    /// Between polls.
+    /// Between polls: the host calls the guest for each record.
     Idle(Box<dyn Buffer + Send>),
+    /// Between polls: a ring buffer that shows in an instance of the host's.
+    Ring(Box<Delivery>),
     /// A poll is under way: its callback runs.
     Busy,
 }
@@ -81,6 +85,7 @@ const MOST_REPORTS: u32 = 8;
 impl Host {
     pub(super) fn new(
         engine: &Engine,
+        cache: Option<Cache>,
         kernel: Box<dyn Kernel + Send>,
         stop: Stop,
         report: Box<dyn FnMut(&Error) + Send>,
@@ -93,6 +98,7 @@ impl Host {
             iterators: BTreeMap::new(),
             shared: SharedRegions::of(engine),
             memory: None,
+            deliveries: Deliveries::new(engine, cache),
             table: None,
             tinygo_callback: None,
             stop,
@@ -153,10 +159,8 @@ impl Host {
         // Detached first, so that nothing more comes.
         drop(object);
         for slot in &mut self.maps {
-            if let Some(open) = slot.take_if(|open| open.object == handle)
-                && let Reader::Idle(buffer) = open.reader
-            {
-                self.losses.add_rest(buffer, &self.stop);
+            if let Some(open) = slot.take_if(|open| open.object == handle) {
+                retire(open.reader, &mut self.losses, &mut self.deliveries, &self.stop);
             }
         }
         Ok(())
@@ -212,10 +216,25 @@ impl Host {
     }
 
     /// Gives the reader of a map back after a poll. Its object may have been closed meanwhile.
-    pub(super) fn return_reader(&mut self, handle: i32, buffer: Box<dyn Buffer + Send>) {
+    pub(super) fn return_reader(&mut self, handle: i32, reader: Reader) {
         match self.map(handle) {
-            Ok(open) => open.reader = Reader::Idle(buffer),
-            Err(_) => self.losses.add_rest(buffer, &self.stop),
+            Ok(open) => open.reader = reader,
+            Err(_) => retire(reader, &mut self.losses, &mut self.deliveries, &self.stop),
+        }
+    }
+}
+
+/// Counts what nobody has read in a buffer that is closed.
+fn retire(reader: Reader, losses: &mut Losses, deliveries: &mut Deliveries, stop: &Stop) {
+    match reader {
+        Reader::Closed | Reader::Busy => {}
+        Reader::Idle(buffer) => losses.add_rest(buffer, stop),
+        Reader::Ring(delivery) => {
+            match delivery.map.open_buffer() {
+                Ok(buffer) => losses.add_rest(buffer, stop),
+                Err(error) => tracing::warn!("counting what is left in a buffer: {error}"),
+            }
+            deliveries.retire(delivery);
         }
     }
 }

@@ -123,6 +123,11 @@ pub struct MapInfo {
     pub values: Values,
 }
 
+impl MapInfo {
+    /// [`MapInfo::kind`] of a ring buffer (`BPF_MAP_TYPE_RINGBUF`).
+    pub const RINGBUF: u32 = 27;
+}
+
 /// What a map's keys and values mean to user space: a guest must not name descriptors of the host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {

@@ -3,6 +3,7 @@
 //! - `kernel`: what is needed of the kernel, as traits
 //! - `host`: the state behind the imports: objects, map handles, losses
 //! - `link`: gives each import its function, in the form in which the module declares it
+//! - `delivery`: the loop over a ring buffer's records, itself in WebAssembly
 //! - `objects`, `maps`, `poll`, `shared`: the functions
 //!
 //! ```text
@@ -11,6 +12,7 @@
 //!                        Stop (Ctrl-C, --timeout) ─────┘ ends a wait with EINTR; after a grace, the guest
 //! ```
 
+mod delivery;
 mod host;
 mod kernel;
 mod link;
@@ -29,7 +31,7 @@ use wasmtime::{Linker, Store, StoreContextMut, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
-    Engine, Limits, Module,
+    Cache, Engine, Limits, Module,
     limits::Limiter,
     memory::take_diverted,
     output::Output,
@@ -45,6 +47,8 @@ pub struct Options {
     pub wasi: WasiOptions,
     /// What it may take.
     pub limits: Limits,
+    /// Where the compiled form of what the host itself runs as Wasm is kept.
+    pub cache: Option<Cache>,
     /// Where its standard output goes.
     pub stdout: Output,
     /// Where its standard error goes.
@@ -101,9 +105,9 @@ pub fn run(
     kernel: Box<dyn Kernel + Send>,
     options: Options,
 ) -> (Result<i32>, Losses) {
-    let Options { wasi, limits, stdout, stderr, stop, report, on_stuck } = options;
+    let Options { wasi, limits, cache, stdout, stderr, stop, report, on_stuck } = options;
     let started = Wasi::new(&wasi, stdout.clone(), stderr, &stop).and_then(|wasi| {
-        let host = Host::new(engine, kernel, stop.clone(), report);
+        let host = Host::new(engine, cache, kernel, stop.clone(), report);
         let mut store = Store::new(engine.wasmtime(), State { wasi, limiter: Limiter::new(limits), host });
         store.limiter(|state| &mut state.limiter);
         store.set_epoch_deadline(1);

@@ -6,6 +6,7 @@ use skep_error::{Error, Kind, ResultExt as _};
 use wasmtime::Caller;
 
 use super::{
+    delivery::Delivery,
     host::{State, memory_and_state, read_name},
     kernel::Target,
 };
@@ -59,10 +60,12 @@ pub(super) fn close(mut caller: Caller<'_, State>, object: i64) -> wasmtime::Res
         let error = Error::os(errno.raw_os_error()).context("ending the mappings of the object's maps");
         host.fail(call, error);
     }
-    match host.close(object) {
+    let closed = host.close(object);
+    Delivery::close_retired(&mut caller);
+    match closed {
         Ok(()) => Ok(0),
         Err(error) => {
-            host.fail(call, error);
+            caller.data_mut().host.fail(call, error);
             Ok(-1)
         }
     }

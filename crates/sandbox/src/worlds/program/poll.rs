@@ -1,14 +1,17 @@
 //! `wasm_bpf_buffer_poll`: each record is copied to the guest's buffer and its callback is called, once a record.
+//!
+//! Ring buffers are delivered by compiled guest code ([`Delivery`]), perf buffers by a call into the guest for each record.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use skep_abi::program::{BUFFER_POLL, INTERRUPTED};
 use skep_error::{Error, Kind};
 use wasmtime::{Caller, Func, Memory, TypedFunc};
 
 use super::{
+    delivery::{Delivery, Destination, Ran},
     host::{Reader, State, errno, unknown_map},
-    kernel::{Buffer, Polled},
+    kernel::{Buffer, Map, Polled},
 };
 use crate::{memory::GuestMemory, trap, wasi::Ended};
 
@@ -41,12 +44,19 @@ pub(super) fn poll(mut caller: Caller<'_, State>, args: Poll) -> wasmtime::Resul
     if let Err(errno) = check_buffer(&mut caller, args)? {
         return Ok(errno);
     }
-    let mut reader = match take_reader(&mut caller.data_mut().host, args) {
+    let mut reader = match take_reader(&mut caller, args) {
         Ok(reader) => reader,
         Err(error) => return Ok(caller.data_mut().host.fail(CALL, error)),
     };
-    let result = deliver(&mut caller, &callback, reader.as_mut(), args);
+    // What the guest has printed is seen while it waits.
+    caller.data_mut().wasi.flush();
+    let result = match &mut reader {
+        Reader::Ring(delivery) => deliver_ring(&mut caller, callback.func(), delivery, args),
+        Reader::Idle(buffer) => deliver(&mut caller, &callback, buffer.as_mut(), args),
+        Reader::Closed | Reader::Busy => Ok(Delivered::Failed(rustix::io::Errno::BUSY)),
+    };
     caller.data_mut().host.return_reader(args.map, reader);
+    Delivery::close_retired(&mut caller);
     match result? {
         Delivered::All(Polled::Stopped) => interrupted(&mut caller),
         Delivered::All(_) => Ok(0),
@@ -96,20 +106,38 @@ fn check_buffer(caller: &mut Caller<'_, State>, args: Poll) -> wasmtime::Result<
     Ok(checked.map_err(|fault| host.fault(CALL, "the data buffer", fault)))
 }
 
-fn take_reader(host: &mut super::host::Host, args: Poll) -> Result<Box<dyn Buffer + Send>, Error> {
+fn take_reader(caller: &mut Caller<'_, State>, args: Poll) -> Result<Reader, Error> {
+    let host = &mut caller.data_mut().host;
     host.object(args.object)?;
     let open = host.map(args.map)?;
     if open.object != args.object {
         return Err(unknown_map(args.map).context(format!("map {} of another object", open.map.info().name)));
     }
     match std::mem::replace(&mut open.reader, Reader::Busy) {
-        Reader::Idle(buffer) => Ok(buffer),
-        Reader::Closed => open.map.open_buffer().inspect_err(|_| open.reader = Reader::Closed),
+        Reader::Closed => {
+            let map = open.map.clone();
+            let opened = open_reader(caller, map);
+            if opened.is_err() {
+                caller.data_mut().host.map(args.map)?.reader = Reader::Closed;
+            }
+            opened
+        }
         Reader::Busy => {
             Err(Error::new(Kind::BadInput, "a poll of this buffer is under way: its callback polls it again")
                 .with_errno(libc::EBUSY))
         }
+        reader => Ok(reader),
     }
+}
+
+fn open_reader(caller: &mut Caller<'_, State>, map: Arc<dyn Map + Send + Sync>) -> Result<Reader, Error> {
+    if Delivery::suits(&*map) {
+        match Delivery::open(caller, map.clone()) {
+            Ok(delivery) => return Ok(Reader::Ring(delivery)),
+            Err(error) => tracing::info!("records are delivered one call at a time: {error}"),
+        }
+    }
+    map.open_buffer().map(Reader::Idle)
 }
 
 enum Delivered {
@@ -117,6 +145,40 @@ enum Delivered {
     /// The callback returned this negative number.
     BrokenOff(i32),
     Failed(rustix::io::Errno),
+}
+
+fn timeout(args: Poll) -> Duration {
+    match args.timeout_ms {
+        ..=0 => DEFAULT_TIMEOUT,
+        ms => Duration::from_millis(ms as u64),
+    }
+}
+
+fn deliver_ring(
+    caller: &mut Caller<'_, State>,
+    callback: &Func,
+    delivery: &mut Delivery,
+    args: Poll,
+) -> wasmtime::Result<Delivered> {
+    let stop = caller.data().host.stop.clone();
+    let to = Destination { ctx: args.ctx, data: args.data, max: args.max };
+    let mut ran = delivery.run(caller, *callback, to)?;
+    let mut polled = Polled::Records;
+    if ran == Ran::Nothing {
+        polled = match delivery.map.wait(stop.as_fd(), timeout(args)) {
+            Ok(polled) => polled,
+            Err(errno) => return Ok(Delivered::Failed(errno)),
+        };
+        if polled == Polled::Records {
+            ran = delivery.run(caller, *callback, to)?;
+        }
+    }
+    match ran {
+        Ran::BrokenOff(result) => Ok(Delivered::BrokenOff(result)),
+        // Also after the end was requested: what is there is still delivered.
+        _ if stop.requested().is_some() => Ok(Delivered::All(Polled::Stopped)),
+        _ => Ok(Delivered::All(polled)),
+    }
 }
 
 fn deliver(
@@ -127,13 +189,7 @@ fn deliver(
 ) -> wasmtime::Result<Delivered> {
     let state = caller.data_mut();
     let stop = state.host.stop.clone();
-    let timeout = match args.timeout_ms {
-        ..=0 => DEFAULT_TIMEOUT,
-        ms => Duration::from_millis(ms as u64),
-    };
     let Some(memory) = state.host.memory else { return Ok(Delivered::BrokenOff(-libc::EFAULT)) };
-    // What the guest has printed is seen while it waits.
-    state.wasi.flush();
     let mut ended = None;
     let mut each = |record: &[u8]| {
         let result = hand_over(caller, memory, callback, record, args);
@@ -147,7 +203,7 @@ fn deliver(
             }
         }
     };
-    let polled = reader.poll(timeout, std::os::fd::AsFd::as_fd(&stop), &mut each);
+    let polled = reader.poll(timeout(args), stop.as_fd(), &mut each);
     match (ended, polled) {
         (Some(result), _) => result.map(Delivered::BrokenOff),
         (None, Ok(_)) if stop.requested().is_some() => Ok(Delivered::All(Polled::Stopped)),

@@ -1,0 +1,51 @@
+;; Hands the records of a ring buffer to a guest's callback, without leaving WebAssembly between two of them.
+;; delivery.wasm beside this file is what it assembles to; a test compares.
+(module
+  (type $callback (func (param $ctx i32) (param $data i32) (param $size i32) (result i32)))
+  (import "guest" "memory" (memory $guest 0))
+  ;; What mmap(2) shows of the ring buffer: a page with the consumer's position, a page with the producer's, and the data
+  ;; twice over, so that a record that wraps is in one piece.
+  (memory $ring (export "ring") 1)
+  (table $callback (export "callback") 1 1 funcref)
+
+  ;; Delivers the records from position $at to $end, all of them committed; `$mask` is the size of the data less 1. Each
+  ;; is copied to the guest's $data, at most $max bytes. 0, or the first negative result of the callback, after whose
+  ;; record it stops. The consumer's position is past a record before its callback runs.
+  (func (export "deliver")
+    (param $at i64) (param $end i64) (param $mask i32) (param $ctx i32) (param $data i32) (param $max i32) (result i32)
+    (local $from i32) (local $to i32) (local $len i32) (local $left i32) (local $header i32) (local $result i32)
+    (loop $next
+      (if (i64.ge_u (local.get $at) (local.get $end)) (then (return (i32.const 0))))
+      (local.set $from (i32.add (i32.and (i32.wrap_i64 (local.get $at)) (local.get $mask)) (i32.const 8200)))
+      (local.set $header (i32.load $ring offset=0 (i32.sub (local.get $from) (i32.const 8))))
+      (local.set $len (i32.and (local.get $header) (i32.const 0x3fffffff)))
+      (local.set $at (i64.add (local.get $at)
+        (i64.extend_i32_u (i32.and (i32.add (local.get $len) (i32.const 15)) (i32.const -8)))))
+      ;; Discarded: nobody sees it.
+      (if (i32.and (local.get $header) (i32.const 0x40000000)) (then
+        (i64.store $ring (i32.const 0) (local.get $at))
+        (br $next)))
+      (if (i32.gt_u (local.get $len) (local.get $max)) (then (local.set $len (local.get $max))))
+      (local.set $to (local.get $data))
+      (local.set $left (local.get $len))
+      (block $copied_words
+        (loop $copy
+          (br_if $copied_words (i32.lt_u (local.get $left) (i32.const 8)))
+          (i64.store $guest align=1 (local.get $to) (i64.load $ring align=8 (local.get $from)))
+          (local.set $to (i32.add (local.get $to) (i32.const 8)))
+          (local.set $from (i32.add (local.get $from) (i32.const 8)))
+          (local.set $left (i32.sub (local.get $left) (i32.const 8)))
+          (br $copy)))
+      (block $copied
+        (loop $copy
+          (br_if $copied (i32.eqz (local.get $left)))
+          (i32.store8 $guest (local.get $to) (i32.load8_u $ring (local.get $from)))
+          (local.set $to (i32.add (local.get $to) (i32.const 1)))
+          (local.set $from (i32.add (local.get $from) (i32.const 1)))
+          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+          (br $copy)))
+      (i64.store $ring (i32.const 0) (local.get $at))
+      (local.set $result (call_indirect $callback (type $callback)
+        (local.get $ctx) (local.get $data) (local.get $len) (i32.const 0)))
+      (br_if $next (i32.ge_s (local.get $result) (i32.const 0))))
+    (local.get $result)))
