@@ -52,7 +52,7 @@ pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32) {
 }
 
 /// Groups of functions that reach each other, callees first (Tarjan).
-fn strongly_connected(functions: &Functions) -> Vec<Vec<u32>> {
+pub(crate) fn strongly_connected(functions: &Functions) -> Vec<Vec<u32>> {
     #[derive(Default)]
     struct State {
         number: HashMap<u32, (u32, u32)>,
