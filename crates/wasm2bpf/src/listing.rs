@@ -107,8 +107,7 @@ pub(crate) fn instruction(insn: &Insn, slot: u32) -> String {
 }
 
 /// All functions, then the trap sites.
-pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8]) -> String {
-    let lines = Lines::new(wasm);
+pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8], lines: &Lines) -> String {
     let mut text = String::new();
     for function in functions {
         let _ = writeln!(text, "{}:", function.symbol);

@@ -4,7 +4,7 @@
 //! after another from their own section, without the units that refer to them, so that the cost is linear whatever
 //! the other sections say.
 
-use std::{collections::HashMap, rc::Rc};
+use std::{collections::HashMap, ops::Range, rc::Rc};
 
 use gimli::{
     AttributeValue, DebugLine, DebugLineOffset, DebugLineStr, DebugStr, EndianSlice, LineProgramHeader, LittleEndian,
@@ -59,9 +59,20 @@ impl<'a> Sections<'a> {
 
 impl Lines {
     /// Reads what can be read; malformed debug information is no fault of the program.
-    pub(crate) fn new(wasm: &[u8]) -> Self {
-        let sections = Sections::find(wasm);
+    /// `wasm` is one module or several; `parts` are their ranges.
+    pub(crate) fn new(wasm: &[u8], parts: impl Iterator<Item = Range<usize>>) -> Self {
         let mut lines = Self::default();
+        for part in parts {
+            lines.module(wasm.get(part.clone()).unwrap_or_default(), part.start as u32);
+        }
+        // Sequences may come in any order; where two rows are at one place, the last written holds.
+        lines.rows.sort_by_key(|row| row.0);
+        lines
+    }
+
+    fn module(&mut self, wasm: &[u8], start: u32) {
+        let mut sections = Sections::find(wasm);
+        sections.code = sections.code.saturating_add(start);
         let debug_line = DebugLine::new(sections.line, LittleEndian);
         let mut at = 0;
         while at < sections.line.len() {
@@ -69,11 +80,8 @@ impl Lines {
             // The length does not count itself: 4 bytes in the 32-bit format, which is WebAssembly's.
             let Some(next) = at.checked_add(program.header().unit_length() + 4) else { break };
             at = next;
-            lines.program(&sections, program);
+            self.program(&sections, program);
         }
-        // Sequences may come in any order; where two rows are at one place, the last written holds.
-        lines.rows.sort_by_key(|row| row.0);
-        lines
     }
 
     fn program(&mut self, sections: &Sections<'_>, program: gimli::IncompleteLineProgram<Slice<'_>>) {

@@ -15,18 +15,21 @@ const MAX_FACTS: usize = 64;
 /// What is known at a point, besides what holds everywhere.
 #[derive(Clone, Default)]
 struct Facts {
-    /// How many bytes from the register on are inside memory.
-    covered: HashMap<Reg, u64>,
+    /// How many bytes from the register on are inside that memory.
+    covered: HashMap<(u32, Reg), u64>,
+    /// Memories that accesses named: one, but for functions of linked modules.
+    memories: Vec<u32>,
     /// The register's largest value.
     most: HashMap<Reg, u64>,
 }
 
-struct Prover<'a> {
+struct Prover<'a, M> {
     tys: &'a [Ty],
     /// Largest values of registers with one definition; what their type can hold for all others.
     everywhere: Vec<u64>,
     once: Vec<bool>,
-    memory_min: u64,
+    /// The bytes that each memory has at least.
+    memory_min: M,
 }
 
 fn largest(ty: Ty) -> u64 {
@@ -34,7 +37,7 @@ fn largest(ty: Ty) -> u64 {
 }
 
 /// Marks the accesses that need no check.
-pub(crate) fn prove(f: &mut Function, memory_min: u64) {
+pub(crate) fn prove(f: &mut Function, memory_min: impl Fn(u32) -> u64) {
     let (once, predecessors) = (written_once(f), predecessors(f));
     let everywhere = f.regs.iter().map(|&ty| largest(ty)).collect();
     let mut prover = Prover { tys: &f.regs, everywhere, once, memory_min };
@@ -84,7 +87,7 @@ fn predecessors(f: &Function) -> Vec<u32> {
     count
 }
 
-impl Prover<'_> {
+impl<M: Fn(u32) -> u64> Prover<'_, M> {
     fn most(&self, reg: Reg, facts: &Facts) -> u64 {
         let everywhere = self.everywhere[reg.0 as usize];
         facts.most.get(&reg).map_or(everywhere, |&most| most.min(everywhere))
@@ -104,7 +107,9 @@ impl Prover<'_> {
         }
         let made = self.made(op, facts);
         op.defs(|reg| {
-            facts.covered.remove(&reg);
+            for &memory in &facts.memories {
+                facts.covered.remove(&(memory, reg));
+            }
             facts.most.remove(&reg);
             let ty = self.tys[reg.0 as usize];
             if let Some(most) = made.filter(|&most| most < largest(ty)) {
@@ -119,17 +124,21 @@ impl Prover<'_> {
 
     fn access(&self, addr: &mut Addr, width: Width, facts: &mut Facts) {
         let extent = addr.offset.saturating_add(u64::from(width.bytes()));
+        let memory_min = (self.memory_min)(addr.memory);
         let Some(base) = addr.base else {
-            if extent <= self.memory_min {
+            if extent <= memory_min {
                 addr.check = Check::Proven;
             }
             return;
         };
-        if extent.saturating_add(self.most(base, facts)) <= self.memory_min {
+        if extent.saturating_add(self.most(base, facts)) <= memory_min {
             addr.check = Check::Proven;
             return;
         }
-        let known = facts.covered.entry(base).or_insert(0);
+        if !facts.memories.contains(&addr.memory) {
+            facts.memories.push(addr.memory);
+        }
+        let known = facts.covered.entry((addr.memory, base)).or_insert(0);
         if *known >= extent {
             addr.check = Check::Proven;
         } else {
