@@ -108,6 +108,8 @@ impl<'a> Splice<'a> {
                 }
             });
         }
+        // A callee that never returns leaves the rest of its caller without a way in, which the kernel refuses.
+        self.out.remove_unreachable();
         if self.out.fuel.is_none() && self.out.blocks.iter().any(|block| block.header) {
             self.out.fuel = Some(self.out.reg(Ty::I64));
         }

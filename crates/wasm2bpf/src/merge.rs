@@ -390,8 +390,8 @@ impl Function {
 }
 
 impl Function {
-    /// Leaves out blocks that nothing reaches: the places after calls that never return.
-    fn remove_unreachable(&mut self) {
+    /// Leaves out blocks that the entry, the first one, does not reach: the places after calls that never return.
+    pub(crate) fn remove_unreachable(&mut self) {
         let mut reached = vec![false; self.blocks.len()];
         let mut work = vec![ENTRY];
         while let Some(id) = work.pop() {

@@ -51,9 +51,12 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Mangled names go on for long.
+        let width =
+            self.functions.iter().map(|function| function.name.chars().count()).max().unwrap_or(0).clamp(16, 48);
         writeln!(
             f,
-            "{:<32} {:>7} {:>7} {:>7} {:>5} {:>7} {:>7} {:>9}",
+            "{:<width$} {:>7} {:>7} {:>7} {:>5} {:>7} {:>7} {:>9}",
             "function", "insns", "spilled", "frame", "loops", "checked", "proven", "laundered"
         )?;
         for function in &self.functions {
@@ -62,7 +65,7 @@ impl fmt::Display for Report {
             let checked = accesses - proven;
             writeln!(
                 f,
-                "{name:<32} {slots:>7} {spilled:>7} {frame:>7} {loops:>5} {checked:>7} {proven:>7} {laundered:>9}"
+                "{name:<width$.width$} {slots:>7} {spilled:>7} {frame:>7} {loops:>5} {checked:>7} {proven:>7} {laundered:>9}"
             )?;
             for (name, times) in &function.inlined {
                 let calls = if *times == 1 { "1 call".to_owned() } else { format!("{times} calls") };

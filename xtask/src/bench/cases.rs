@@ -1,5 +1,5 @@
 use super::{
-    Programs, profile,
+    Programs, kernel, profile,
     report::{Bar, Row, median},
     worker::Worker,
 };
@@ -28,6 +28,7 @@ pub(super) const CASES: &[Case] = &[
     ("replay", profile::replay),
     ("trace", profile::trace),
     ("sampling", profile::sampling),
+    ("wasm in the kernel", kernel::wasm),
 ];
 
 /// One system call, a hundred records: all of them arrive.

@@ -3,9 +3,11 @@
 //! - [`worker`]: a program that does so much work when it is told to, and says how long it took
 //! - [`cases`]: what is measured; each case takes both sides in turn, so that a noisy machine disturbs both alike
 //! - [`profile`]: the cases of profiling and filters
+//! - [`kernel`]: WebAssembly in the kernel
 //! - [`report`]: medians, ratios and bars, printed and written to `benches/RESULTS.md`
 
 mod cases;
+mod kernel;
 mod profile;
 mod report;
 mod worker;

@@ -85,6 +85,27 @@ impl KernelModule {
         Ok(Self { object, bytes: bytes.to_vec(), loaded, entries, instances })
     }
 
+    /// Loads as [`KernelModule::load`] does, with room for one instance. When the verifier refuses what was compiled, a
+    /// defect of the compiler, the listing and its log are kept in a new file in `dir` that the error names.
+    ///
+    /// # Errors
+    /// As [`KernelModule::load`].
+    pub fn load_or_keep(object: Object, bytes: &[u8], dir: &std::path::Path) -> Result<Self> {
+        let kept = object.clone();
+        Self::load(object, bytes, 1, true).map_err(|error| {
+            let log = error.detail_text().unwrap_or_default();
+            if error.kind() != Kind::Kernel || log.is_empty() {
+                return error;
+            }
+            let text = format!("{}\n{}\n{log}", kept.report, kept.listing(bytes));
+            let path = dir.join(format!("skep-refused-{}.log", std::process::id()));
+            match std::fs::write(&path, text) {
+                Ok(()) => error.context(format!("loading the compiled object (listing and log: {})", path.display())),
+                Err(_) => error.context("loading the compiled object"),
+            }
+        })
+    }
+
     /// The loaded object: what the verifier said, and the arena.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded

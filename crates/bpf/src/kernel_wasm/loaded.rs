@@ -9,7 +9,7 @@ use std::{
 
 use skep_error::{Error, Kind, Result};
 
-use crate::diagnostics;
+use crate::{diagnostics, explain, sys::Errno};
 
 /// The size of a page of the arena, in bytes.
 const PAGE: usize = 4096;
@@ -87,18 +87,25 @@ impl Loaded {
         };
         let start = Instant::now();
         // SAFETY: `object` is open; the log buffer it writes to is alive.
-        let (rc, _) = diagnostics::capture(|| unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) });
+        let (rc, messages) = diagnostics::capture(|| unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) });
         let load_time = start.elapsed();
         loaded.log = CStr::from_bytes_until_nul(&log).map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         if rc != 0 {
-            let error = std::io::Error::from_raw_os_error(-rc);
+            if options.keep_log {
+                // The statistics that were asked for do not say why: once more, for the whole log.
+                return Self::load(elf, &LoadOptions { keep_log: false, ..options.clone() });
+            }
             let log = std::mem::take(&mut loaded.log);
-            return Err(Error::new(Kind::Kernel, error.to_string())
-                .context("loading the compiled object")
-                .detail(log)
-                .help(
-                    "a module that compiles and does not load is a defect of the compiler; report it with this log",
-                ));
+            if log.trim().is_empty() {
+                // Refused before verification: no privilege, a policy, a kernel without arenas.
+                let error = explain::load_failure(Errno(-rc), &messages);
+                return Err(error.context("loading the compiled object"));
+            }
+            let why = "the kernel's verifier refused what was compiled";
+            return Err(Error::new(Kind::Kernel, why).with_errno(-rc).detail(log).help(
+                "a module that compiles and does not load is a defect of the compiler: report it with the listing and \
+                 the verifier's log",
+            ));
         }
         loaded.verified = loaded.collect_verified(load_time);
         if !map.is_null() {
