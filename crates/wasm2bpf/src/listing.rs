@@ -1,7 +1,7 @@
 //! The listing: each eBPF instruction, in the assembler's notation, beside the WebAssembly one it was made for and the
 //! source line.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use crate::{
     compile::Compiled,
@@ -9,6 +9,9 @@ use crate::{
     source::Lines,
     trap::TrapSite,
 };
+
+/// Symbols of functions by index.
+type Names<'a> = HashMap<u32, &'a str>;
 
 fn alu_symbol(op: u8) -> &'static str {
     match op {
@@ -69,13 +72,16 @@ fn alu(insn: &Insn, wide: bool) -> String {
     }
 }
 
-fn jump(insn: &Insn, slot: u32) -> String {
+fn jump(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
     let wide = insn.code & 7 == code::JMP;
     let r = if wide { 'r' } else { 'w' };
     let to = i64::from(slot) + 1 + i64::from(insn.off);
     match (insn.code & 0xf0, insn.target) {
         (code::EXIT, _) => "exit".to_owned(),
-        (code::CALL, Target::Function(index)) => format!("call f{index}"),
+        (code::CALL, Target::Function(index)) => match names.get(&index) {
+            Some(name) => format!("call {name}"),
+            None => format!("call f{index}"),
+        },
         (code::CALL, Target::Extern(index)) => format!("call import {index}"),
         (code::CALL, _) => format!("call {}", insn.imm),
         (code::JA, _) if wide => format!("goto {to}"),
@@ -89,12 +95,12 @@ fn jump(insn: &Insn, slot: u32) -> String {
 }
 
 /// One instruction, at that slot of its function.
-pub(crate) fn instruction(insn: &Insn, slot: u32) -> String {
+fn instruction(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
     let size = size_name(insn.code);
     match insn.code & 7 {
         code::ALU => alu(insn, false),
         code::ALU64 => alu(insn, true),
-        code::JMP | code::JMP32 => jump(insn, slot),
+        code::JMP | code::JMP32 => jump(insn, slot, names),
         code::LDX => format!("r{} = *({size} *)(r{} {:+})", insn.dst, insn.src, insn.off),
         code::ST => format!("*({size} *)(r{} {:+}) = {}", insn.dst, insn.off, insn.imm),
         code::STX => format!("*({size} *)(r{} {:+}) = r{}", insn.dst, insn.off, insn.src),
@@ -108,6 +114,7 @@ pub(crate) fn instruction(insn: &Insn, slot: u32) -> String {
 
 /// All functions, then the trap sites.
 pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8], lines: &Lines) -> String {
+    let names: Names<'_> = functions.iter().map(|f| (f.ir.index, f.symbol.as_str())).collect();
     let mut text = String::new();
     for function in functions {
         let _ = writeln!(text, "{}:", function.symbol);
@@ -123,7 +130,7 @@ pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8], lin
                 }
                 last_line = line;
             }
-            let row = format!("{slot:>6}  {:<40} {beside}", instruction(insn, slot));
+            let row = format!("{slot:>6}  {:<40} {beside}", instruction(insn, slot, &names));
             let _ = writeln!(text, "{}", row.trim_end());
         }
     }

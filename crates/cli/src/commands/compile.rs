@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "arena")]
     target: Target,
 
-    /// Load it, and print what the verifier walked and how long it took
+    /// Load it (as root), and print what the verifier walked, how long it took and the stack used
     #[arg(long)]
     check: bool,
 

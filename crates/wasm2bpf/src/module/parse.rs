@@ -13,7 +13,9 @@ use crate::{Reason, Refusal};
 
 pub(super) fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
     let offset = error.offset() as usize;
-    Refusal { reason: Reason::Invalid(error.message().to_owned()), function: None, name: None, offset }
+    // The validator prints bytes over several lines.
+    let words: Vec<&str> = error.message().split_whitespace().collect();
+    Refusal { reason: Reason::Invalid(words.join(" ")), function: None, name: None, offset }
 }
 
 fn feature(what: &str, offset: usize) -> Refusal {
