@@ -38,8 +38,8 @@ pub use trap::{TrapKind, TrapSite};
 /// A compiled module.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// The ELF object: the functions in `.text`, a `syscall` program called `wasm_entry` (see [`entry`]), the map
-    /// `arena`, BTF.
+    /// The ELF object: the functions in `.text`, `syscall` programs that call them (see [`entry`]), the map `arena`,
+    /// BTF.
     pub elf: Vec<u8>,
     /// Where an instance's parts lie.
     pub layout: Layout,
@@ -49,6 +49,8 @@ pub struct Object {
     pub report: Report,
     /// The IR of each function, printed.
     pub ir: Vec<String>,
+    /// The programs that call exported functions.
+    pub entries: Vec<entry::Entry>,
     /// Each eBPF instruction with the WebAssembly one it was made for.
     pub listing: String,
     /// The module, as instantiation needs it.
@@ -62,4 +64,17 @@ pub struct Object {
 /// refused one by one, in the report.
 pub fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
     compile::compile(bytes, options)
+}
+
+/// Compiles several modules into one object, in the order in which they are to be instantiated. Each comes with the
+/// names that it imports from and which of the modules before it they stand for; what it imports from others stays an
+/// import. Functions call each other directly; memories, tables and globals are shared.
+///
+/// [`Object::module`] is all of them; its `parts` say what each module's indices are there. Ranges in it are in the
+/// modules' bytes one after another; offsets of trap sites and refusals are in the function's own module.
+///
+/// # Errors
+/// As [`compile`], and `Import` when an import does not fit what it names.
+pub fn link(modules: &[(&[u8], &module::Providers)], options: &Options) -> Result<Object, Refusal> {
+    compile::link(modules, options)
 }

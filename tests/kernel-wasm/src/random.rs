@@ -99,8 +99,7 @@ fn compare_module(engine: &Engine, bytes: &[u8], u: &mut Unstructured<'_>) -> Re
         Err(refusal) => return Ok(Verdict::Refused(format!("{:?}", refusal.reason))),
     };
     // A limit that was granted differs from the one that wasmtime lets it grow to.
-    let memory = object.module.memory;
-    if memory.is_some_and(|memory| memory.max.is_none_or(|max| max > 16))
+    if object.module.memories.iter().any(|memory| memory.max.is_none_or(|max| max > 16))
         || object.module.tables.iter().any(|table| table.max.is_none_or(|max| max > 256))
     {
         return Ok(Verdict::Refused("a limit above what is granted".to_owned()));

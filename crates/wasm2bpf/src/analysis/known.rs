@@ -227,7 +227,8 @@ impl Analysis<'_> {
             Op::Load { width, dst, sign, .. } => self.set(*dst, sign.is_some() || self.narrow(*width, *dst)),
             Op::LoadArea { width, dst, .. } => self.set(*dst, self.narrow(*width, *dst)),
             Op::Get { dst, cell } => {
-                let wide = matches!(cell, Cell::Global(_) | Cell::MemoryBytes | Cell::ShadowPointer | Cell::Result(_));
+                let wide =
+                    matches!(cell, Cell::Global(_) | Cell::MemoryBytes(_) | Cell::ShadowPointer | Cell::Result(_));
                 self.set(*dst, !wide && self.f.ty(*dst) == Ty::I64);
             }
             Op::Call { results, .. } => results.iter().for_each(|&dst| self.set(dst, false)),

@@ -34,11 +34,11 @@ pub(crate) struct External {
     pub(crate) params: Vec<Ty>,
 }
 
-/// Writes the object: the functions in `.text`, the entry in `syscall`, an arena of so many pages.
+/// Writes the object: the functions in `.text`, the entries in `syscall`, an arena of so many pages.
 pub(crate) fn write(
     functions: &[Linked<'_>],
     externals: &[External],
-    entry: &Code,
+    entries: &[(&str, Code)],
     pages: u32,
 ) -> Result<Vec<u8>, String> {
     let mut elf = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
@@ -82,9 +82,13 @@ pub(crate) fn write(
         symbols.insert(external.index, id);
         btf.function(&external.symbol, &external.params, btf::EXTERN);
     }
-    let size = entry.bytes.len() as u64;
-    symbol(&mut elf, ENTRY, 0, size, SymbolKind::Text, SymbolSection::Section(syscall));
-    let entry_info = vec![(0, btf.entry(ENTRY))];
+    let (mut entry_info, mut at) = (Vec::new(), 0);
+    for (name, code) in entries {
+        let size = code.bytes.len() as u64;
+        symbol(&mut elf, name, at, size, SymbolKind::Text, SymbolSection::Section(syscall));
+        entry_info.push((at as u32, btf.entry(name)));
+        at += size;
+    }
     btf.arena(BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE, pages);
 
     for function in functions {
@@ -93,9 +97,13 @@ pub(crate) fn write(
         relocate(&mut elf, text, at, function.code, &mut bytes, &symbols, arena, Some(&offsets))?;
         elf.append_section_data(text, &bytes, 8);
     }
-    let mut bytes = entry.bytes.clone();
-    relocate(&mut elf, syscall, 0, entry, &mut bytes, &symbols, arena, None)?;
-    elf.append_section_data(syscall, &bytes, 8);
+    let mut at = 0;
+    for (_, code) in entries {
+        let mut bytes = code.bytes.clone();
+        relocate(&mut elf, syscall, at, code, &mut bytes, &symbols, arena, None)?;
+        elf.append_section_data(syscall, &bytes, 8);
+        at += code.bytes.len() as u64;
+    }
 
     let (text_name, syscall_name) = (btf.string(".text"), btf.string("syscall"));
     let extension = btf::extension(&[(text_name, text_info), (syscall_name, entry_info)]);
@@ -105,9 +113,6 @@ pub(crate) fn write(
     elf.append_section_data(infos, &extension, 4);
     elf.write().map_err(|error| error.to_string())
 }
-
-/// The entry program's name.
-pub(crate) const ENTRY: &str = "wasm_entry";
 
 #[allow(clippy::too_many_arguments)]
 fn relocate(

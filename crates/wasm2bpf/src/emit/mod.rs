@@ -20,6 +20,7 @@ use crate::{
     analysis::known::Decisions,
     ir::{Arg, BlockId, Function, Inst, Op, Reg, Term, TrapKind, Ty},
     layout::{FUEL, FUEL_EMPTY, Layout, TRAP, ZERO},
+    module::Module,
     regalloc::{Allocation, Place},
     trap::TrapSite,
 };
@@ -41,6 +42,7 @@ const OUT_OF_LINE: usize = 2000;
 pub(crate) struct Program<'a> {
     pub(crate) options: &'a Options,
     pub(crate) layout: &'a Layout,
+    pub(crate) module: &'a Module,
     pub(crate) functions: &'a HashMap<u32, Callee>,
 }
 
@@ -82,7 +84,6 @@ struct Emitter<'a> {
     propagate: Label,
     propagates: bool,
     in_line: bool,
-    memory_static: bool,
 }
 
 /// Emits one function. `exported` ones do not trust the upper halves of their 32-bit parameters.
@@ -93,7 +94,6 @@ pub(crate) fn function(
     program: &Program<'_>,
     sites: &mut Vec<TrapSite>,
     exported: bool,
-    memory_static: bool,
 ) -> Option<Code> {
     let mut asm = Assembler::default();
     let blocks = f.blocks.iter().map(|_| asm.label()).collect();
@@ -113,7 +113,6 @@ pub(crate) fn function(
         propagate,
         propagates: false,
         in_line: may_trap > OUT_OF_LINE,
-        memory_static,
     };
     emitter.prologue(exported);
     for id in 0..f.blocks.len() as u32 {
