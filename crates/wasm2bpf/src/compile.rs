@@ -7,14 +7,16 @@ use crate::{
     analysis::{bounds, forks, known, liveness},
     elf, emit,
     emit::assemble::Code,
-    ir::{Function, ROUTINES, Term},
+    inline,
+    ir::{Check, Function, Op, ROUTINES, Term},
     layout::Layout,
     lower::{Lowering, routines::Routines},
     merge::{self, Functions},
     module::{Module, Providers},
     refusal::Limit,
     regalloc,
-    report::FunctionReport,
+    report::{Bounds, FunctionReport},
+    source,
     trap::TrapSite,
 };
 
@@ -57,10 +59,13 @@ fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<O
     {
         return Err(refusal.clone());
     }
+    let roots: Vec<u32> = module.roots().into_iter().filter(|root| functions.contains_key(root)).collect();
+    let order = bottom_up(&functions);
+    let inlined = inline::inline(&mut functions, &order, &roots);
     let before = functions.len();
     merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack);
     let merged = functions.len() > before;
-    finish(&module, options, functions, refused, merged)
+    finish(bytes, module, options, Lowered { functions, refused, inlined, merged })
 }
 
 fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
@@ -157,6 +162,29 @@ struct Prepared {
     decisions: known::Decisions,
 }
 
+impl Prepared {
+    /// Accesses to linear memory, and how many of them are proven to be inside.
+    fn bounds(&self) -> Bounds {
+        let insts = self.function.blocks.iter().flat_map(|block| &block.insts);
+        let mut bounds = Bounds::default();
+        for inst in insts {
+            if let Op::Load { addr, .. } | Op::Store { addr, .. } = &inst.op {
+                bounds.accesses += 1;
+                bounds.proven += u32::from(addr.check == Check::Proven);
+            }
+        }
+        bounds
+    }
+
+    /// Values that the verifier is made to forget.
+    fn laundered(&self) -> u32 {
+        let insts = self.function.blocks.iter().flat_map(|block| &block.insts);
+        let ops = insts.filter(|inst| matches!(inst.op, Op::Launder { .. })).count() as u32;
+        let flags = self.decisions.terms.iter().chain(self.decisions.insts.values());
+        ops + flags.map(|flags| flags.count_ones()).sum::<u32>()
+    }
+}
+
 fn prepare(mut function: Function, memory_min: impl Fn(u32) -> u64) -> Prepared {
     forks::prevent(&mut function);
     bounds::prove(&mut function, memory_min);
@@ -168,13 +196,18 @@ fn prepare(mut function: Function, memory_min: impl Fn(u32) -> u64) -> Prepared 
     Prepared { function, alloc, decisions }
 }
 
-fn finish(
-    module: &Module,
-    options: &Options,
+/// What is known of a module before its functions are compiled one by one.
+struct Lowered {
     functions: Functions,
     refused: Refused,
+    inlined: inline::Inlined,
+    /// Whether functions were merged, which takes a shadow stack.
     merged: bool,
-) -> Result<Object, Refusal> {
+}
+
+fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> Result<Object, Refusal> {
+    let Lowered { functions, refused, inlined, merged } = lowered;
+    let module = &module;
     let order = bottom_up(&functions);
     let mut callees = callee_table(module, options, &functions, &order);
     let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
@@ -225,7 +258,8 @@ fn finish(
         .collect();
     let externals = externals(module, options, &prepared);
     let pages = (layout.instance_bytes() / 4096 + 1) as u32;
-    let elf = elf::write(&linked, &externals, &entry_codes, pages)
+    let lines = source::Lines::new(bytes, module.parts.iter().map(|part| part.bytes.clone()));
+    let elf = elf::write(&linked, &externals, &entry_codes, pages, &elf::Source { lines: &lines, wasm: bytes })
         .map_err(|error| whole(Reason::Feature(format!("what the object writer refuses ({error})"))))?;
 
     let functions = prepared
@@ -239,12 +273,32 @@ fn finish(
             frame: this.alloc.frame,
             loops: this.function.blocks.iter().filter(|block| block.header).count() as u32,
             frame_slot: layout.slot(callees[&index].frame),
+            inlined: named(module, inlined.get(&index)),
+            bounds: this.bounds(),
+            laundered: this.laundered(),
         })
         .collect();
-    let ir = prepared.values().map(|this| this.function.to_string()).collect();
-    let listing = crate::listing::print(&linked, &sites);
     let report = Report { functions, refused: refused.into_values().collect() };
-    Ok(Object { elf, layout, sites, report, ir, listing, entries, module: module.clone() })
+    let compiled = codes
+        .into_iter()
+        .zip(prepared.into_values())
+        .map(|((index, code), this)| Compiled { symbol: symbols[&index].clone(), code, ir: this.function })
+        .collect();
+    Ok(Object { elf, layout, sites, report, entries, module: module.clone(), compiled })
+}
+
+/// A compiled function, as it is printed.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) symbol: String,
+    pub(crate) code: emit::assemble::Code,
+    pub(crate) ir: Function,
+}
+
+/// Inlined functions by name, with how often.
+fn named(module: &Module, inlined: Option<&BTreeMap<u32, u32>>) -> Vec<(String, u32)> {
+    let name = |index: u32| module.function_name(index).map_or_else(|| format!("f{index}"), str::to_owned);
+    inlined.into_iter().flatten().map(|(&index, &times)| (name(index), times)).collect()
 }
 
 /// Whom each function calls, each once.

@@ -1,10 +1,12 @@
-//! The listing: each eBPF instruction beside the WebAssembly one it was made for, in the assembler's notation.
+//! The listing: each eBPF instruction, in the assembler's notation, beside the WebAssembly one it was made for and the
+//! source line.
 
 use std::fmt::Write as _;
 
 use crate::{
-    elf::Linked,
+    compile::Compiled,
     emit::insn::{Insn, Target, code},
+    source::Lines,
     trap::TrapSite,
 };
 
@@ -105,21 +107,39 @@ pub(crate) fn instruction(insn: &Insn, slot: u32) -> String {
 }
 
 /// All functions, then the trap sites.
-pub(crate) fn print(functions: &[Linked<'_>], sites: &[TrapSite]) -> String {
+pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8], lines: &Lines) -> String {
     let mut text = String::new();
     for function in functions {
         let _ = writeln!(text, "{}:", function.symbol);
-        let mut last = None;
+        let (mut last, mut last_line) = (None, None);
         for &(slot, ref insn) in &function.code.insns {
-            let offset = if last == Some(insn.wasm) { String::new() } else { format!("; wasm {:#x}", insn.wasm) };
-            last = Some(insn.wasm);
-            let line = format!("{slot:>6}  {:<40} {offset}", instruction(insn, slot));
-            let _ = writeln!(text, "{}", line.trim_end());
+            let mut beside = String::new();
+            if last != Some(insn.wasm) {
+                last = Some(insn.wasm);
+                beside = beside_of(wasm, insn.wasm);
+                let line = lines.at(insn.wasm);
+                if let Some(line) = line.filter(|_| line != last_line) {
+                    let _ = write!(beside, "  {}:{}", line.file, line.line);
+                }
+                last_line = line;
+            }
+            let row = format!("{slot:>6}  {:<40} {beside}", instruction(insn, slot));
+            let _ = writeln!(text, "{}", row.trim_end());
         }
     }
     for (number, site) in sites.iter().enumerate() {
         let TrapSite { kind, function, offset } = site;
-        let _ = writeln!(text, "trap {}: {kind} in function {function} at {offset:#x}", number + 1);
+        let _ = write!(text, "trap {}: {kind} in function {function} at {offset:#x}", number + 1);
+        match lines.at(*offset) {
+            Some(line) => writeln!(text, ", {}:{}", line.file, line.line),
+            None => writeln!(text),
+        }
+        .unwrap_or_default();
     }
     text
+}
+
+/// The offset and the instruction there; routines of the compiler's own have none.
+fn beside_of(wasm: &[u8], offset: u32) -> String {
+    if offset == 0 { "; added".to_owned() } else { format!("; {offset:#x} {}", crate::mnemonic::at(wasm, offset)) }
 }

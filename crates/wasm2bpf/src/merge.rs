@@ -71,7 +71,7 @@ fn reaching(functions: &Functions, targets: impl Iterator<Item = u32>) -> HashSe
 }
 
 /// Groups of functions that reach each other, callees first (Tarjan).
-fn strongly_connected(functions: &Functions) -> Vec<Vec<u32>> {
+pub(crate) fn strongly_connected(functions: &Functions) -> Vec<Vec<u32>> {
     #[derive(Default)]
     struct State {
         number: HashMap<u32, (u32, u32)>,

@@ -71,8 +71,9 @@ fn limits_are_told_apart() {
     assert_eq!(refuse(&results).reason, Reason::Limit(Limit::Signature));
     let locals = format!("(module (func (export \"f\") (local {})))", "i64 ".repeat(20_000));
     assert_eq!(refuse(&locals).reason, Reason::Limit(Limit::Complexity));
-    let functions: String = (0..300).map(|n| format!("(func $f{n})")).collect();
-    let calls: String = (0..300).map(|n| format!("(call $f{n})")).collect();
+    let functions: String =
+        (0..300).map(|n| format!("(func $f{n} (param i32) (loop (br_if 0 (local.get 0))))")).collect();
+    let calls: String = (0..300).map(|n| format!("(call $f{n} (i32.const 0))")).collect();
     let many = refuse(&format!("(module {functions} (func (export \"all\") {calls}))")).reason;
     assert_eq!(many, Reason::Limit(Limit::Functions { needed: 301 }));
 }

@@ -131,7 +131,7 @@ impl Module {
     /// Loads what was compiled. What the kernel refuses is a defect of the compiler: the listing and the verifier's log
     /// are kept for a report.
     pub(crate) fn load(&self, object: Object, bytes: &[u8]) -> Result<KernelModule> {
-        let listing = object.listing.clone();
+        let listing = object.listing(bytes);
         KernelModule::load(object, bytes, 1, true).map_err(|error| {
             let path = std::env::temp_dir().join(format!("skep-compile-{}.log", std::process::id()));
             let text = format!("{listing}\n{}", error.detail_text().unwrap_or_default());
@@ -158,9 +158,9 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
                 let path = output_of(args);
                 std::fs::write(&path, &object.elf).context(|| format!("writing {}", path.display()))?;
             }
-            Emit::Asm => write!(out, "{}", object.listing).context(|| "writing the listing")?,
+            Emit::Asm => write!(out, "{}", object.listing(&bytes)).context(|| "writing the listing")?,
             Emit::Ir => {
-                for function in &object.ir {
+                for function in &object.ir() {
                     writeln!(out, "{function}").context(|| "writing the IR")?;
                 }
             }

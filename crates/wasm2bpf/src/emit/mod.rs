@@ -76,6 +76,8 @@ struct Emitter<'a> {
     frame: u32,
     asm: Assembler,
     blocks: Vec<Label>,
+    /// Blocks that several others go to, loops' headers aside.
+    joins: Vec<bool>,
     stubs: Vec<Stub>,
     sites: &'a mut Vec<TrapSite>,
     /// Stores the site and returns.
@@ -107,6 +109,7 @@ pub(crate) fn function(
         frame: program.functions.get(&f.index).map_or(0, |callee| callee.frame),
         asm,
         blocks,
+        joins: joins(f),
         stubs: Vec::new(),
         sites,
         trap,
@@ -122,6 +125,14 @@ pub(crate) fn function(
     let mut asm = emitter.asm;
     peephole::run(&mut asm);
     asm.assemble(program.options.isa >= crate::Isa::V4)
+}
+
+fn joins(f: &Function) -> Vec<bool> {
+    let mut predecessors = vec![0u32; f.blocks.len()];
+    for block in &f.blocks {
+        block.term.successors(|to| predecessors[to.0 as usize] += 1);
+    }
+    f.blocks.iter().zip(predecessors).map(|(block, count)| count > 1 && !block.header).collect()
 }
 
 /// Whether an instruction can end the run itself.
@@ -236,6 +247,9 @@ impl Emitter<'_> {
     fn block(&mut self, id: BlockId) {
         let block = self.f.block(id);
         let label = self.blocks[id.0 as usize];
+        if self.joins[id.0 as usize] {
+            self.asm.checkpoint();
+        }
         self.asm.place(label);
         if block.header {
             self.asm.wasm = block.insts.first().map_or(block.term_offset, |inst| inst.offset);
