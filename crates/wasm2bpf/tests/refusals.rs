@@ -71,10 +71,13 @@ fn limits_are_told_apart() {
     assert_eq!(refuse(&results).reason, Reason::Limit(Limit::Signature));
     let locals = format!("(module (func (export \"f\") (local {})))", "i64 ".repeat(20_000));
     assert_eq!(refuse(&locals).reason, Reason::Limit(Limit::Complexity));
+    // Too large, and called too often, to be inlined.
+    let body = "(local.set 0 (i32.mul (local.get 0) (local.get 0)))".repeat(30);
     let functions: String =
-        (0..300).map(|n| format!("(func $f{n} (param i32) (loop (br_if 0 (local.get 0))))")).collect();
-    let calls: String = (0..300).map(|n| format!("(call $f{n} (i32.const 0))")).collect();
-    let many = refuse(&format!("(module {functions} (func (export \"all\") {calls}))")).reason;
+        (0..300).map(|n| format!("(func $f{n} (param i32) (result i32) {body} (local.get 0))")).collect();
+    let calls: String = (0..300).map(|n| format!("(drop (call $f{n} (i32.const 3)))")).collect();
+    let callers: String = ["one", "two"].map(|name| format!("(func (export \"{name}\") {calls})")).concat();
+    let many = refuse(&format!("(module {functions} {callers})")).reason;
     assert_eq!(many, Reason::Limit(Limit::Functions { needed: 301 }));
 }
 

@@ -8,6 +8,8 @@ use skep_kernel_wasm::random::{Verdict, bytes_of, compare, compare_module, engin
 
 /// Bytes that a module is made of.
 const LENGTH: usize = 4096;
+/// Differences after which there is no point in going on.
+const MOST: u64 = 50;
 
 /// Keeps the module in a file, for a report.
 fn keep(seed: u64) {
@@ -70,6 +72,10 @@ fn main() -> ExitCode {
                 differences += 1;
                 println!("seed {seed}: {why}");
                 keep(seed);
+                if differences == MOST {
+                    println!("that is enough");
+                    return ExitCode::FAILURE;
+                }
             }
         }
     }
