@@ -41,3 +41,18 @@ fn kernel_a_rotation_by_the_smallest_number_is_none() {
         (i32.rotr (local.get 0) (i32.const 0x80000000))))"#;
     assert_eq!(run(text, &[0x1234_5678]), Outcome::Returned(vec![0x1234_5678]));
 }
+
+#[test]
+fn kernel_code_after_an_inlined_function_that_never_returns_is_left_out() {
+    if !kernel_gate("inlined functions that trap") {
+        return;
+    }
+    let text = r#"(module
+        (func $stop unreachable)
+        (func (export "f") (param i32) (result i32)
+            (call $stop)
+            (loop (br_if 0 (i32.eqz (local.get 0))))
+            (if (local.get 0) (then (local.set 0 (i32.const 3))) (else (local.set 0 (i32.const 4))))
+            (local.get 0)))"#;
+    assert!(matches!(run(text, &[1]), Outcome::Trapped(site) if site.kind == wasm2bpf::TrapKind::Unreachable));
+}
