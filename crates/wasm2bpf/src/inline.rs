@@ -23,7 +23,7 @@ const GROWN: usize = 4000;
 pub(crate) type Inlined = BTreeMap<u32, BTreeMap<u32, u32>>;
 
 /// Inlines calls, callees first, and drops the functions that nothing calls any more. `order` is callees before
-/// callers; `roots` are called from outside.
+/// callers; `roots`, in order, are called from outside.
 pub(crate) fn inline(functions: &mut Functions, order: &[u32], roots: &[u32]) -> Inlined {
     let mut calls: HashMap<u32, u32> = HashMap::new();
     for callee in functions.values().flat_map(Function::callees) {
@@ -38,7 +38,7 @@ pub(crate) fn inline(functions: &mut Functions, order: &[u32], roots: &[u32]) ->
         for callee in function.callees().filter(|&callee| callee != caller && callee < ROUTINES) {
             let Some(body) = functions.get(&callee).filter(|_| !recursive.contains(&callee)) else { continue };
             let own = instructions(body);
-            let once = calls.get(&callee) == Some(&1) && !roots.contains(&callee) && own <= ONCE;
+            let once = calls.get(&callee) == Some(&1) && roots.binary_search(&callee).is_err() && own <= ONCE;
             if (once || own <= SMALL) && size + own <= GROWN {
                 size += own;
                 *chosen.entry(callee).or_default() += 1;

@@ -71,12 +71,13 @@ fn limits_are_told_apart() {
     assert_eq!(refuse(&results).reason, Reason::Limit(Limit::Signature));
     let locals = format!("(module (func (export \"f\") (local {})))", "i64 ".repeat(20_000));
     assert_eq!(refuse(&locals).reason, Reason::Limit(Limit::Complexity));
-    // Too long to become part of their caller, and exported, so that they stay even so.
-    let body = "(global.set 0 (i32.const 7)) ".repeat(30);
-    let functions: String = (0..300).map(|n| format!("(func $f{n} (export \"f{n}\") {body})")).collect();
-    let calls: String = (0..300).map(|n| format!("(call $f{n})")).collect();
-    let all = format!("(func (export \"all\") {calls})");
-    let many = refuse(&format!("(module (global (mut i32) (i32.const 0)) {functions} {all})")).reason;
+    // Too large, and called too often, to be inlined.
+    let body = "(local.set 0 (i32.mul (local.get 0) (local.get 0)))".repeat(30);
+    let functions: String =
+        (0..300).map(|n| format!("(func $f{n} (param i32) (result i32) {body} (local.get 0))")).collect();
+    let calls: String = (0..300).map(|n| format!("(drop (call $f{n} (i32.const 3)))")).collect();
+    let callers: String = ["one", "two"].map(|name| format!("(func (export \"{name}\") {calls})")).concat();
+    let many = refuse(&format!("(module {functions} {callers})")).reason;
     assert_eq!(many, Reason::Limit(Limit::Functions { needed: 301 }));
 }
 
