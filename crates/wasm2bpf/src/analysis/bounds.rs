@@ -5,8 +5,7 @@
 //! passed on the way. A check that was passed says how many bytes from a register on are inside memory; memory never
 //! shrinks. Both are followed along the blocks that have one predecessor.
 
-use std::collections::HashMap;
-
+use super::NumberMap;
 use crate::ir::{Addr, Arg, BinOp, Check, Cmp, CmpOp, Function, Op, Reg, Term, Ty, UnOp, Width};
 
 /// Facts that pass from block to block: a bound on the work, for a chain of blocks as long as the function.
@@ -16,11 +15,11 @@ const MAX_FACTS: usize = 64;
 #[derive(Clone, Default)]
 struct Facts {
     /// How many bytes from the register on are inside that memory.
-    covered: HashMap<(u32, Reg), u64>,
+    covered: NumberMap<(u32, Reg), u64>,
     /// Memories that accesses named: one, but for functions of linked modules.
     memories: Vec<u32>,
     /// The register's largest value.
-    most: HashMap<Reg, u64>,
+    most: NumberMap<Reg, u64>,
 }
 
 struct Prover<'a, M> {
@@ -41,7 +40,7 @@ pub(crate) fn prove(f: &mut Function, memory_min: impl Fn(u32) -> u64) {
     let (once, predecessors) = (written_once(f), predecessors(f));
     let everywhere = f.regs.iter().map(|&ty| largest(ty)).collect();
     let mut prover = Prover { tys: &f.regs, everywhere, once, memory_min };
-    let mut waiting: HashMap<u32, Facts> = HashMap::new();
+    let mut waiting: NumberMap<u32, Facts> = NumberMap::default();
     for (index, block) in f.blocks.iter_mut().enumerate() {
         let mut facts = waiting.remove(&(index as u32)).unwrap_or_default();
         for inst in &mut block.insts {
@@ -107,10 +106,14 @@ impl<M: Fn(u32) -> u64> Prover<'_, M> {
         }
         let made = self.made(op, facts);
         op.defs(|reg| {
-            for &memory in &facts.memories {
-                facts.covered.remove(&(memory, reg));
+            if !facts.covered.is_empty() {
+                for &memory in &facts.memories {
+                    facts.covered.remove(&(memory, reg));
+                }
             }
-            facts.most.remove(&reg);
+            if !facts.most.is_empty() {
+                facts.most.remove(&reg);
+            }
             let ty = self.tys[reg.0 as usize];
             if let Some(most) = made.filter(|&most| most < largest(ty)) {
                 if self.once[reg.0 as usize] {

@@ -186,6 +186,8 @@ pub struct Module {
     /// By [`Part::group`], the functions that references can point to: those in element segments, globals and
     /// `ref.func`.
     pub referenced: Vec<std::collections::BTreeSet<u32>>,
+    /// For each exported function, where its first export is; made when a name is first asked for.
+    exported: std::sync::OnceLock<std::collections::HashMap<u32, usize>>,
 }
 
 impl Module {
@@ -206,7 +208,12 @@ impl Module {
 
     /// A function's name: its export's, else the name section's.
     pub fn function_name(&self, function: u32) -> Option<&str> {
-        let export = self.exports.iter().find(|e| e.kind == wasmparser::ExternalKind::Func && e.index == function);
+        let names = self.exported.get_or_init(|| {
+            let functions = self.exports.iter().enumerate().rev();
+            let functions = functions.filter(|(_, export)| export.kind == wasmparser::ExternalKind::Func);
+            functions.map(|(position, export)| (export.index, position)).collect()
+        });
+        let export = names.get(&function).and_then(|&position| self.exports.get(position));
         export.map(|e| e.name.as_str()).or_else(|| self.names.get(&function).map(String::as_str))
     }
 
