@@ -6,14 +6,17 @@ use crate::{
     Object, Options, Reason, Refusal, Report,
     analysis::{bounds, forks, known, liveness},
     elf, emit,
-    ir::{Function, ROUTINES, Term},
+    emit::assemble::Code,
+    inline,
+    ir::{Check, Function, Op, ROUTINES, Term},
     layout::Layout,
     lower::{Lowering, routines::Routines},
     merge::{self, Functions},
-    module::Module,
+    module::{Module, Providers},
     refusal::Limit,
     regalloc,
-    report::FunctionReport,
+    report::{Bounds, FunctionReport},
+    source,
     trap::TrapSite,
 };
 
@@ -31,11 +34,22 @@ fn at_function(module: &Module, index: u32, reason: Reason) -> Refusal {
 
 /// Compiles a module; see [`crate::compile`].
 pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
-    let mut module = Module::parse(bytes)?;
-    if let (Some(memory), Some((min, max))) = (&mut module.memory, options.imported_memory)
-        && memory.imported
-    {
-        (memory.min, memory.max) = (u64::from(min), Some(u64::from(max)));
+    whole_module(Module::parse(bytes)?, bytes, options)
+}
+
+/// Compiles several modules as one; see [`crate::link`].
+pub(crate) fn link(modules: &[(&[u8], &Providers)], options: &Options) -> Result<Object, Refusal> {
+    let parsed = modules.iter().map(|(bytes, _)| Module::parse(bytes)).collect::<Result<Vec<Module>, _>>()?;
+    let providers: Vec<&Providers> = modules.iter().map(|&(_, providers)| providers).collect();
+    let bytes: Vec<u8> = modules.iter().flat_map(|&(bytes, _)| bytes).copied().collect();
+    whole_module(Module::link(&parsed, &providers)?, &bytes, options)
+}
+
+fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
+    if let Some((min, max)) = options.imported_memory {
+        for memory in module.memories.iter_mut().filter(|memory| memory.imported) {
+            (memory.min, memory.max) = (u64::from(min), Some(u64::from(max)));
+        }
     }
     check_limits(&module, options)?;
     let (mut functions, mut refused) = lower_all(&module, options, bytes)?;
@@ -45,19 +59,18 @@ pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal
     {
         return Err(refusal.clone());
     }
+    let roots: Vec<u32> = module.roots().into_iter().filter(|root| functions.contains_key(root)).collect();
+    let order = bottom_up(&functions);
+    let inlined = inline::inline(&mut functions, &order, &roots);
     let before = functions.len();
     merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack);
     let merged = functions.len() > before;
-    if functions.len() > 255 {
-        return Err(whole(Reason::Limit(Limit::Functions { needed: functions.len() })));
-    }
-    finish(&module, options, functions, refused, merged)
+    finish(bytes, module, options, Lowered { functions, refused, inlined, merged })
 }
 
 fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
-    if let Some(memory) = module.memory
-        && memory.min > u64::from(options.max_memory_pages.min(32768))
-    {
+    let granted = options.max_memory_pages.min(32768);
+    if let Some(memory) = module.memories.iter().find(|memory| memory.min > u64::from(granted)) {
         let limit = Limit::Memory { needed: memory.min, granted: u64::from(options.max_memory_pages) };
         return Err(whole(Reason::Limit(limit)));
     }
@@ -149,7 +162,30 @@ struct Prepared {
     decisions: known::Decisions,
 }
 
-fn prepare(mut function: Function, memory_min: u64) -> Prepared {
+impl Prepared {
+    /// Accesses to linear memory, and how many of them are proven to be inside.
+    fn bounds(&self) -> Bounds {
+        let insts = self.function.blocks.iter().flat_map(|block| &block.insts);
+        let mut bounds = Bounds::default();
+        for inst in insts {
+            if let Op::Load { addr, .. } | Op::Store { addr, .. } = &inst.op {
+                bounds.accesses += 1;
+                bounds.proven += u32::from(addr.check == Check::Proven);
+            }
+        }
+        bounds
+    }
+
+    /// Values that the verifier is made to forget.
+    fn laundered(&self) -> u32 {
+        let insts = self.function.blocks.iter().flat_map(|block| &block.insts);
+        let ops = insts.filter(|inst| matches!(inst.op, Op::Launder { .. })).count() as u32;
+        let flags = self.decisions.terms.iter().chain(self.decisions.insts.values());
+        ops + flags.map(|flags| flags.count_ones()).sum::<u32>()
+    }
+}
+
+fn prepare(mut function: Function, memory_min: impl Fn(u32) -> u64) -> Prepared {
     forks::prevent(&mut function);
     bounds::prove(&mut function, memory_min);
     let before = liveness::Liveness::new(&function);
@@ -160,16 +196,21 @@ fn prepare(mut function: Function, memory_min: u64) -> Prepared {
     Prepared { function, alloc, decisions }
 }
 
-fn finish(
-    module: &Module,
-    options: &Options,
+/// What is known of a module before its functions are compiled one by one.
+struct Lowered {
     functions: Functions,
     refused: Refused,
+    inlined: inline::Inlined,
+    /// Whether functions were merged, which takes a shadow stack.
     merged: bool,
-) -> Result<Object, Refusal> {
+}
+
+fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> Result<Object, Refusal> {
+    let Lowered { functions, refused, inlined, merged } = lowered;
+    let module = &module;
     let order = bottom_up(&functions);
     let mut callees = callee_table(module, options, &functions, &order);
-    let memory_min = module.memory.map_or(0, |memory| memory.min << 16);
+    let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
     let prepared: BTreeMap<u32, Prepared> =
         functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min))).collect();
 
@@ -189,18 +230,22 @@ fn finish(
         .ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
 
     let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
-    let program = emit::Program { options, layout: &layout, functions: &callees };
-    let memory_static = !module.grows_memory;
+    let program = emit::Program { options, layout: &layout, module, functions: &callees };
     let (mut sites, mut codes) = (Vec::new(), BTreeMap::new());
     for (&index, this) in &prepared {
         let exported = roots.binary_search(&index).is_ok();
         let (f, alloc, decisions) = (&this.function, &this.alloc, &this.decisions);
-        let code = emit::function(f, alloc, decisions, &program, &mut sites, exported, memory_static)
+        let code = emit::function(f, alloc, decisions, &program, &mut sites, exported)
             .ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?;
         codes.insert(index, code);
     }
     attribute(module, &mut sites);
-    let entry = crate::entry::emit(&roots).unwrap_or_default();
+    let entries = crate::entry::split(&roots, &prepared_callees(&prepared))
+        .map_err(|needed| whole(Reason::Limit(Limit::Functions { needed })))?;
+    let entry_codes: Vec<(&str, Code)> = entries
+        .iter()
+        .map(|entry| (entry.program.as_str(), crate::entry::emit(&entry.roots).unwrap_or_default()))
+        .collect();
     let symbols = symbols(module, options, prepared.keys().copied());
     let linked: Vec<elf::Linked<'_>> = codes
         .iter()
@@ -213,7 +258,8 @@ fn finish(
         .collect();
     let externals = externals(module, options, &prepared);
     let pages = (layout.instance_bytes() / 4096 + 1) as u32;
-    let elf = elf::write(&linked, &externals, &entry, pages)
+    let lines = source::Lines::new(bytes, module.parts.iter().map(|part| part.bytes.clone()));
+    let elf = elf::write(&linked, &externals, &entry_codes, pages, &elf::Source { lines: &lines, wasm: bytes })
         .map_err(|error| whole(Reason::Feature(format!("what the object writer refuses ({error})"))))?;
 
     let functions = prepared
@@ -227,12 +273,43 @@ fn finish(
             frame: this.alloc.frame,
             loops: this.function.blocks.iter().filter(|block| block.header).count() as u32,
             frame_slot: layout.slot(callees[&index].frame),
+            inlined: named(module, inlined.get(&index)),
+            bounds: this.bounds(),
+            laundered: this.laundered(),
         })
         .collect();
-    let ir = prepared.values().map(|this| this.function.to_string()).collect();
-    let listing = crate::listing::print(&linked, &sites);
     let report = Report { functions, refused: refused.into_values().collect() };
-    Ok(Object { elf, layout, sites, report, ir, listing, module: module.clone() })
+    let compiled = codes
+        .into_iter()
+        .zip(prepared.into_values())
+        .map(|((index, code), this)| Compiled { symbol: symbols[&index].clone(), code, ir: this.function })
+        .collect();
+    Ok(Object { elf, layout, sites, report, entries, module: module.clone(), compiled })
+}
+
+/// A compiled function, as it is printed.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    pub(crate) symbol: String,
+    pub(crate) code: emit::assemble::Code,
+    pub(crate) ir: Function,
+}
+
+/// Inlined functions by name, with how often.
+fn named(module: &Module, inlined: Option<&BTreeMap<u32, u32>>) -> Vec<(String, u32)> {
+    let name = |index: u32| module.function_name(index).map_or_else(|| format!("f{index}"), str::to_owned);
+    inlined.into_iter().flatten().map(|(&index, &times)| (name(index), times)).collect()
+}
+
+/// Whom each function calls, each once.
+fn prepared_callees(prepared: &BTreeMap<u32, Prepared>) -> HashMap<u32, Vec<u32>> {
+    let callees = |this: &Prepared| {
+        let mut callees: Vec<u32> = this.function.callees().filter(|callee| prepared.contains_key(callee)).collect();
+        callees.sort_unstable();
+        callees.dedup();
+        callees
+    };
+    prepared.iter().map(|(&index, this)| (index, callees(this))).collect()
 }
 
 /// Sites in merged functions get the function that their offset is in.
@@ -241,6 +318,7 @@ fn attribute(module: &Module, sites: &mut [TrapSite]) {
         let body = module.bodies.partition_point(|body| body.range.end <= site.offset as usize);
         if module.bodies.get(body).is_some_and(|body| body.range.contains(&(site.offset as usize))) {
             site.function = (body + module.imported_functions.len()) as u32;
+            site.offset -= module.part_of(site.function).bytes.start as u32;
         }
     }
 }
@@ -304,7 +382,7 @@ fn symbols(module: &Module, options: &Options, functions: impl Iterator<Item = u
                 None if index >= ROUTINES => format!("{}routine{}", options.prefix, index - ROUTINES),
                 None => format!("{}f{index}", options.prefix),
             };
-            if !taken.insert(symbol.clone()) || symbol == elf::ENTRY {
+            if !taken.insert(symbol.clone()) || symbol.starts_with(crate::entry::PROGRAM) {
                 symbol = format!("{symbol}_{index}");
                 taken.insert(symbol.clone());
             }

@@ -1,9 +1,14 @@
 //! The entry: a `syscall` program that calls one of the exported functions, for PROG_TEST_RUN.
 //!
+//! A program has room for 256 functions, itself among them. The loader puts in a program what it reaches and nothing
+//! else, so an object has as many entries as it takes, each for some of the exports.
+//!
 //! Its context is [`CONTEXT_BYTES`] long: the function's index (u32), the instance's base in the arena (u32), four
 //! arguments (u64 each), and the first result (u64, written). Arguments after the fourth are put in the function's
 //! frame beforehand; results after the first and the trap are read from the instance. The program returns 0, or 1 when
 //! it has no such function.
+
+use std::collections::{HashMap, HashSet};
 
 use crate::emit::{
     assemble::Code,
@@ -12,6 +17,72 @@ use crate::emit::{
 
 /// Bytes of the entry's context.
 pub const CONTEXT_BYTES: usize = 48;
+
+/// The first entry's name; the others have numbers.
+pub(crate) const PROGRAM: &str = "wasm_entry";
+
+/// Functions that an entry can reach (`BPF_MAX_SUBPROGS`, without itself).
+const REACHED: usize = 255;
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name of its program.
+    pub program: String,
+    /// The functions that it calls, in order.
+    pub roots: Vec<u32>,
+}
+
+/// Shares the roots out among entries. An error is the number of functions of a root that reaches too many alone.
+pub(crate) fn split(roots: &[u32], callees: &HashMap<u32, Vec<u32>>) -> Result<Vec<Entry>, usize> {
+    let mut entries: Vec<Vec<u32>> = vec![Vec::new()];
+    let mut reached = HashSet::new();
+    for &root in roots {
+        let mut more = reach(root, callees, &reached);
+        if reached.len() + more.len() > REACHED && !reached.is_empty() {
+            entries.push(Vec::new());
+            reached.clear();
+            more = reach(root, callees, &reached);
+        }
+        if more.len() > REACHED {
+            return Err(count(root, callees));
+        }
+        reached.extend(more);
+        if let Some(entry) = entries.last_mut() {
+            entry.push(root);
+        }
+    }
+    let named = entries.into_iter().enumerate().map(|(number, roots)| Entry {
+        program: if number == 0 { PROGRAM.to_owned() } else { format!("{PROGRAM}_{number}") },
+        roots,
+    });
+    Ok(named.collect())
+}
+
+/// What a function reaches, itself first, besides what is known; no further than it takes to see that it is too much.
+fn reach(root: u32, callees: &HashMap<u32, Vec<u32>>, known: &HashSet<u32>) -> Vec<u32> {
+    visit(root, callees, known, REACHED)
+}
+
+fn count(root: u32, callees: &HashMap<u32, Vec<u32>>) -> usize {
+    visit(root, callees, &HashSet::new(), usize::MAX).len()
+}
+
+fn visit(root: u32, callees: &HashMap<u32, Vec<u32>>, known: &HashSet<u32>, most: usize) -> Vec<u32> {
+    let (mut found, mut seen) = (Vec::new(), HashSet::new());
+    let mut work = vec![root];
+    while let Some(function) = work.pop() {
+        if known.contains(&function) || !seen.insert(function) {
+            continue;
+        }
+        found.push(function);
+        if found.len() > most {
+            break;
+        }
+        work.extend(callees.get(&function).into_iter().flatten());
+    }
+    found
+}
 
 pub(crate) fn emit(roots: &[u32]) -> Option<Code> {
     let mut asm = Assembler::default();

@@ -26,7 +26,7 @@ pub const SELF: i32 = -16;
 pub const TRAP: i32 = -24;
 /// The fuel left, 64 bits. Loops count it down; [`FUEL_EMPTY`] means that none is left.
 pub const FUEL: i32 = -32;
-/// The size of linear memory in bytes, 64 bits.
+/// The size of the first linear memory in bytes, 64 bits; linked modules' others have cells among the globals.
 pub const MEMORY_BYTES: i32 = -40;
 /// The shadow stack's pointer: its offset in the shadow stack, 64 bits.
 pub const SHADOW_POINTER: i32 = -48;
@@ -46,10 +46,8 @@ pub const GUARD: u32 = 4096;
 pub struct Layout {
     /// Bytes below the base, a multiple of 4096, guard included.
     pub header: u32,
-    /// Bytes of linear memory at the start.
-    pub memory_min: u64,
-    /// Bytes that linear memory may grow to.
-    pub memory_max: u64,
+    /// Linear memories: one, or those of linked modules one after another.
+    pub memories: Vec<MemoryPlace>,
     /// Each global's cell, 64 bits.
     pub globals: Vec<i32>,
     /// Each table's size cell, 32 bits.
@@ -67,6 +65,19 @@ pub struct Layout {
     frames: i32,
 }
 
+/// Where a linear memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlace {
+    /// Its first byte, from the base; 0 for the first memory.
+    pub start: u64,
+    /// Bytes at the start.
+    pub min: u64,
+    /// Bytes that it may grow to.
+    pub max: u64,
+    /// The cell that holds its size in bytes, 64 bits.
+    pub bytes: i32,
+}
+
 fn take(at: &mut i32, bytes: u64) -> Option<i32> {
     let bytes = i32::try_from(bytes.checked_next_multiple_of(8)?).ok()?;
     *at = at.checked_sub(bytes).filter(|&at| at >= -(1 << 30))?;
@@ -77,12 +88,18 @@ impl Layout {
     /// Lays out a module's instances, with so many bytes for frames and for the shadow stack. None when they do not
     /// fit in 1 GiB.
     pub(crate) fn new(module: &Module, options: &Options, frames: u32, shadow: u32) -> Option<Self> {
-        let mut layout = Self {
-            memory_min: module.memory.map_or(0, |memory| memory.min << 16),
-            memory_max: memory_limit(module, options) << 16,
-            ..Self::default()
-        };
+        let mut layout = Self::default();
         let mut at = RESULTS + 8 - 8 * RESULT_SLOTS;
+        let mut start = 0;
+        for (index, memory) in module.memories.iter().enumerate() {
+            let bytes = if index == 0 { MEMORY_BYTES } else { take(&mut at, 8)? };
+            let max = memory_limit(module, options, index as u32) << 16;
+            layout.memories.push(MemoryPlace { start, min: memory.min << 16, max, bytes });
+            start += max;
+        }
+        if start > 1 << 31 {
+            return None;
+        }
         for _ in &module.globals {
             layout.globals.push(take(&mut at, 8)?);
         }
@@ -110,7 +127,12 @@ impl Layout {
 
     /// Bytes of one instance, both guards included, a multiple of 4096.
     pub fn instance_bytes(&self) -> u64 {
-        u64::from(self.header) + self.memory_max + u64::from(GUARD)
+        u64::from(self.header) + self.memory_end() + u64::from(GUARD)
+    }
+
+    /// Where the last linear memory ends, in bytes from the base.
+    pub fn memory_end(&self) -> u64 {
+        self.memories.last().map_or(0, |memory| memory.start + memory.max)
     }
 
     /// The slot that lies this many bytes into the area of frames.
@@ -122,7 +144,7 @@ impl Layout {
     pub(crate) fn cell(&self, cell: Cell) -> (i32, bool) {
         match cell {
             Cell::Global(index) => (self.globals[index as usize], true),
-            Cell::MemoryBytes => (MEMORY_BYTES, true),
+            Cell::MemoryBytes(index) => (self.memories[index as usize].bytes, true),
             Cell::TableSize(index) => (self.table_sizes[index as usize], false),
             Cell::DataLength(index) => (self.data[index as usize].0, false),
             Cell::ElementLength(index) => (self.elements[index as usize].0, false),
@@ -137,7 +159,7 @@ impl Layout {
             Area::Table(index) => self.tables[index as usize],
             Area::Elements(index) => self.elements[index as usize].1,
             Area::Data(index) => self.data[index as usize].1,
-            Area::Memory => 0,
+            Area::Memory(index) => self.memories[index as usize].start as i32,
             Area::Shadow => self.shadow.0,
         }
     }

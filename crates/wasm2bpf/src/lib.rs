@@ -1,10 +1,10 @@
 //! A WebAssembly to eBPF compiler.
 //!
 //! ```text
-//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ merge ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
-//!         validated           │     recursion   bounds, liveness,        │                         with BTF
-//!                             │     what the verifier knows  └─▶ listing
-//!                             └─▶ printed
+//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ inline ─▶ merge ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
+//!         validated            │             recursion  bounds, liveness,        │                        with BTF
+//!                              │                what the verifier knows          └─▶ listing, beside
+//!                              └─▶ printed                                           mnemonic and source
 //! ```
 //!
 //! [`compile`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
@@ -17,16 +17,19 @@ mod compile;
 mod elf;
 mod emit;
 pub mod entry;
+mod inline;
 pub mod ir;
 pub mod layout;
 mod listing;
 mod lower;
 mod merge;
+mod mnemonic;
 pub mod module;
 mod options;
 mod refusal;
 mod regalloc;
 mod report;
+mod source;
 mod trap;
 
 pub use layout::Layout;
@@ -38,8 +41,8 @@ pub use trap::{TrapKind, TrapSite};
 /// A compiled module.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// The ELF object: the functions in `.text`, a `syscall` program called `wasm_entry` (see [`entry`]), the map
-    /// `arena`, BTF.
+    /// The ELF object: the functions in `.text`, `syscall` programs that call them (see [`entry`]), the map `arena`,
+    /// BTF.
     pub elf: Vec<u8>,
     /// Where an instance's parts lie.
     pub layout: Layout,
@@ -47,12 +50,26 @@ pub struct Object {
     pub sites: Vec<TrapSite>,
     /// What was done to each function.
     pub report: Report,
-    /// The IR of each function, printed.
-    pub ir: Vec<String>,
-    /// Each eBPF instruction with the WebAssembly one it was made for.
-    pub listing: String,
+    /// The programs that call exported functions.
+    pub entries: Vec<entry::Entry>,
     /// The module, as instantiation needs it.
     pub module: module::Module,
+    /// The functions, for printing.
+    compiled: Vec<compile::Compiled>,
+}
+
+impl Object {
+    /// The IR of each function as it was before emission, printed.
+    pub fn ir(&self) -> Vec<String> {
+        self.compiled.iter().map(|function| function.ir.to_string()).collect()
+    }
+
+    /// Each eBPF instruction with the WebAssembly one it was made for and, where the module has DWARF, the source line.
+    /// `bytes` is the module that was compiled, or all of them one after another.
+    pub fn listing(&self, bytes: &[u8]) -> String {
+        let lines = source::Lines::new(bytes, self.module.parts.iter().map(|part| part.bytes.clone()));
+        listing::print(&self.compiled, &self.sites, bytes, &lines)
+    }
 }
 
 /// Compiles a module.
@@ -62,4 +79,17 @@ pub struct Object {
 /// refused one by one, in the report.
 pub fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
     compile::compile(bytes, options)
+}
+
+/// Compiles several modules into one object, in the order in which they are to be instantiated. Each comes with the
+/// names that it imports from and which of the modules before it they stand for; what it imports from others stays an
+/// import. Functions call each other directly; memories, tables and globals are shared.
+///
+/// [`Object::module`] is all of them; its `parts` say what each module's indices are there. Ranges in it are in the
+/// modules' bytes one after another; offsets of trap sites and refusals are in the function's own module.
+///
+/// # Errors
+/// As [`compile`], and `Import` when an import does not fit what it names.
+pub fn link(modules: &[(&[u8], &module::Providers)], options: &Options) -> Result<Object, Refusal> {
+    compile::link(modules, options)
 }

@@ -1,12 +1,17 @@
-//! The listing: each eBPF instruction beside the WebAssembly one it was made for, in the assembler's notation.
+//! The listing: each eBPF instruction, in the assembler's notation, beside the WebAssembly one it was made for and the
+//! source line.
 
-use std::fmt::Write as _;
+use std::{collections::HashMap, fmt::Write as _};
 
 use crate::{
-    elf::Linked,
+    compile::Compiled,
     emit::insn::{Insn, Target, code},
+    source::Lines,
     trap::TrapSite,
 };
+
+/// Symbols of functions by index.
+type Names<'a> = HashMap<u32, &'a str>;
 
 fn alu_symbol(op: u8) -> &'static str {
     match op {
@@ -67,13 +72,16 @@ fn alu(insn: &Insn, wide: bool) -> String {
     }
 }
 
-fn jump(insn: &Insn, slot: u32) -> String {
+fn jump(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
     let wide = insn.code & 7 == code::JMP;
     let r = if wide { 'r' } else { 'w' };
     let to = i64::from(slot) + 1 + i64::from(insn.off);
     match (insn.code & 0xf0, insn.target) {
         (code::EXIT, _) => "exit".to_owned(),
-        (code::CALL, Target::Function(index)) => format!("call f{index}"),
+        (code::CALL, Target::Function(index)) => match names.get(&index) {
+            Some(name) => format!("call {name}"),
+            None => format!("call f{index}"),
+        },
         (code::CALL, Target::Extern(index)) => format!("call import {index}"),
         (code::CALL, _) => format!("call {}", insn.imm),
         (code::JA, _) if wide => format!("goto {to}"),
@@ -87,12 +95,12 @@ fn jump(insn: &Insn, slot: u32) -> String {
 }
 
 /// One instruction, at that slot of its function.
-pub(crate) fn instruction(insn: &Insn, slot: u32) -> String {
+fn instruction(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
     let size = size_name(insn.code);
     match insn.code & 7 {
         code::ALU => alu(insn, false),
         code::ALU64 => alu(insn, true),
-        code::JMP | code::JMP32 => jump(insn, slot),
+        code::JMP | code::JMP32 => jump(insn, slot, names),
         code::LDX => format!("r{} = *({size} *)(r{} {:+})", insn.dst, insn.src, insn.off),
         code::ST => format!("*({size} *)(r{} {:+}) = {}", insn.dst, insn.off, insn.imm),
         code::STX => format!("*({size} *)(r{} {:+}) = r{}", insn.dst, insn.off, insn.src),
@@ -105,21 +113,40 @@ pub(crate) fn instruction(insn: &Insn, slot: u32) -> String {
 }
 
 /// All functions, then the trap sites.
-pub(crate) fn print(functions: &[Linked<'_>], sites: &[TrapSite]) -> String {
+pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8], lines: &Lines) -> String {
+    let names: Names<'_> = functions.iter().map(|f| (f.ir.index, f.symbol.as_str())).collect();
     let mut text = String::new();
     for function in functions {
         let _ = writeln!(text, "{}:", function.symbol);
-        let mut last = None;
+        let (mut last, mut last_line) = (None, None);
         for &(slot, ref insn) in &function.code.insns {
-            let offset = if last == Some(insn.wasm) { String::new() } else { format!("; wasm {:#x}", insn.wasm) };
-            last = Some(insn.wasm);
-            let line = format!("{slot:>6}  {:<40} {offset}", instruction(insn, slot));
-            let _ = writeln!(text, "{}", line.trim_end());
+            let mut beside = String::new();
+            if last != Some(insn.wasm) {
+                last = Some(insn.wasm);
+                beside = beside_of(wasm, insn.wasm);
+                let line = lines.at(insn.wasm);
+                if let Some(line) = line.filter(|_| line != last_line) {
+                    let _ = write!(beside, "  {}:{}", line.file, line.line);
+                }
+                last_line = line;
+            }
+            let row = format!("{slot:>6}  {:<40} {beside}", instruction(insn, slot, &names));
+            let _ = writeln!(text, "{}", row.trim_end());
         }
     }
     for (number, site) in sites.iter().enumerate() {
         let TrapSite { kind, function, offset } = site;
-        let _ = writeln!(text, "trap {}: {kind} in function {function} at {offset:#x}", number + 1);
+        let _ = write!(text, "trap {}: {kind} in function {function} at {offset:#x}", number + 1);
+        match lines.at(*offset) {
+            Some(line) => writeln!(text, ", {}:{}", line.file, line.line),
+            None => writeln!(text),
+        }
+        .unwrap_or_default();
     }
     text
+}
+
+/// The offset and the instruction there; routines of the compiler's own have none.
+fn beside_of(wasm: &[u8], offset: u32) -> String {
+    if offset == 0 { "; added".to_owned() } else { format!("; {offset:#x} {}", crate::mnemonic::at(wasm, offset)) }
 }

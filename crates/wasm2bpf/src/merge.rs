@@ -9,7 +9,7 @@
 //! Each member keeps a small function of its own that outsiders call. A frame is: the place to return to, the
 //! parameters, the saved registers; 8 bytes each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     analysis::liveness::Liveness,
@@ -45,14 +45,33 @@ pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32) {
     if !deep.is_empty() {
         merged.push(deep);
     }
+    let pushes = reaching(functions, merged.iter().flatten().copied());
     for (number, mut group) in merged.into_iter().enumerate() {
         group.sort_unstable();
-        merge_group(functions, &group, MERGED + number as u32, shadow);
+        merge_group(functions, &group, MERGED + number as u32, shadow, &pushes);
     }
 }
 
+/// The functions that reach one of `targets`, those among them.
+fn reaching(functions: &Functions, targets: impl Iterator<Item = u32>) -> HashSet<u32> {
+    let mut callers: HashMap<u32, Vec<u32>> = HashMap::new();
+    for (&index, function) in functions {
+        for callee in function.callees() {
+            callers.entry(callee).or_default().push(index);
+        }
+    }
+    let mut found = HashSet::new();
+    let mut work: Vec<u32> = targets.collect();
+    while let Some(index) = work.pop() {
+        if found.insert(index) {
+            work.extend(callers.get(&index).into_iter().flatten());
+        }
+    }
+    found
+}
+
 /// Groups of functions that reach each other, callees first (Tarjan).
-fn strongly_connected(functions: &Functions) -> Vec<Vec<u32>> {
+pub(crate) fn strongly_connected(functions: &Functions) -> Vec<Vec<u32>> {
     #[derive(Default)]
     struct State {
         number: HashMap<u32, (u32, u32)>,
@@ -140,6 +159,8 @@ struct Merge<'a> {
     returns: Vec<BlockId>,
     shadow: u32,
     originals: &'a BTreeMap<u32, (Function, LiveAcross)>,
+    /// Functions that push frames on the shadow stack, themselves or further down.
+    pushes: &'a HashSet<u32>,
 }
 
 /// For each block and instruction, the registers that are live across it.
@@ -149,7 +170,7 @@ const ENTRY: BlockId = BlockId(0);
 const EXIT: BlockId = BlockId(1);
 const DISPATCH: BlockId = BlockId(2);
 
-fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32) {
+fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32, pushes: &HashSet<u32>) {
     let mut originals = BTreeMap::new();
     for &member in group {
         if let Some(function) = functions.remove(&member) {
@@ -161,7 +182,7 @@ fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32
     let name: String = name.chars().take(64).collect();
     let out =
         Function { index, name, params: 1, results: Vec::new(), regs: vec![Ty::I32], blocks: Vec::new(), fuel: None };
-    let mut merge = Merge { out, members: BTreeMap::new(), returns: vec![EXIT], shadow, originals: &originals };
+    let mut merge = Merge { out, members: BTreeMap::new(), returns: vec![EXIT], shadow, originals: &originals, pushes };
     merge.frame_sizes();
     merge.dispatcher();
     for &member in originals.keys() {
@@ -169,12 +190,14 @@ fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32
     }
     merge.finish_dispatcher();
     let entries = merge.members.iter().map(|(&index, member)| (index, BlockId(member.blocks))).collect();
+    let frames: BTreeMap<u32, u32> = merge.members.iter().map(|(&index, member)| (index, member.frame)).collect();
     let mut out = merge.out;
     out.resolve(&entries);
     out.remove_unreachable();
     out.fuel = Some(out.reg(Ty::I64));
     for (which, (&member, (function, _))) in originals.iter().enumerate() {
-        functions.insert(member, outside(function, which as i32, index));
+        let limit = shadow.saturating_sub(frames[&member]);
+        functions.insert(member, outside(function, which as i32, index, limit));
     }
     functions.insert(index, out);
 }
@@ -300,6 +323,20 @@ impl Merge<'_> {
         }
     }
 
+    /// A call of a function that is no member. If there are frames of others further down, they go above this one's.
+    fn outsider(&mut self, block: &mut Block, call: Inst, pushes: bool, sp: Reg, frame: u32) {
+        let offset = call.offset;
+        if !pushes {
+            return block.insts.push(call);
+        }
+        let above = self.out.reg(Ty::I32);
+        let (a, b) = (sp, Arg::Imm(frame as i32));
+        block.insts.push(inst(Op::Bin { op: BinOp::Add, ty: Ty::I32, dst: above, a, b }, offset));
+        block.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(above) }, offset));
+        block.insts.push(call);
+        block.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(sp) }, offset));
+    }
+
     fn member_block(&mut self, member: u32, block: &Block, saved: &[Vec<Reg>], regs: u32, sp: Reg, starts: &[u32]) {
         let frame = self.members[&member].frame;
         let params = self.members[&member].params;
@@ -315,7 +352,8 @@ impl Merge<'_> {
                 continue;
             };
             let Some(callee) = self.members.get(function) else {
-                current.insts.push(inst(op, original.offset));
+                let pushes = self.pushes.contains(function);
+                self.outsider(&mut current, inst(op, original.offset), pushes, sp, frame);
                 continue;
             };
             let saved: Vec<Reg> = calls.next().map_or(Vec::new(), |s| s.iter().map(|r| Reg(r.0 + regs)).collect());
@@ -390,8 +428,8 @@ impl Function {
 }
 
 impl Function {
-    /// Leaves out blocks that nothing reaches: the places after calls that never return.
-    fn remove_unreachable(&mut self) {
+    /// Leaves out blocks that the entry, the first one, does not reach: the places after calls that never return.
+    pub(crate) fn remove_unreachable(&mut self) {
         let mut reached = vec![false; self.blocks.len()];
         let mut work = vec![ENTRY];
         while let Some(id) = work.pop() {
@@ -413,12 +451,16 @@ impl Function {
     }
 }
 
-/// The function that outsiders call: arguments into the first frame, the merged function, results out of the cells.
-fn outside(original: &Function, which: i32, merged: u32) -> Function {
+/// The function that outsiders call: arguments into a frame, if there is room for it; the merged function; results out
+/// of the cells.
+fn outside(original: &Function, which: i32, merged: u32, limit: u32) -> Function {
     let mut f = Function { blocks: Vec::new(), fuel: None, ..original.clone() };
     f.regs.truncate(original.params as usize);
     let sp = f.reg(Ty::I32);
-    let mut insts = vec![inst(Op::Get { dst: sp, cell: Cell::ShadowPointer }, 0)];
+    let offset = original.blocks.first().map_or(0, |b| b.insts.first().map_or(b.term_offset, |i| i.offset));
+    let mut insts = vec![inst(Op::Get { dst: sp, cell: Cell::ShadowPointer }, offset)];
+    let full = Cmp { op: CmpOp::GtU, ty: Ty::I32, a: sp, b: Arg::Imm(limit as i32) };
+    insts.push(inst(Op::TrapIf { cmp: full, kind: TrapKind::Stack }, offset));
     for param in 0..original.params {
         let (width, area, value) = (Width::W64, Area::Shadow, Arg::Reg(Reg(param)));
         insts.push(inst(Op::StoreArea { width, area, index: sp, offset: 8 + 8 * param as i32, value }, 0));

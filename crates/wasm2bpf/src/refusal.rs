@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::module::Mismatch;
+
 /// A module, or a function of it, that was turned down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -27,6 +29,15 @@ pub enum Reason {
     Feature(String),
     /// An imported function that is called and bound to nothing: module and name.
     UnboundImport(String, String),
+    /// An import of a linked module that does not fit what it names.
+    Import {
+        /// The module named.
+        module: String,
+        /// What is named in it.
+        name: String,
+        /// How it does not fit.
+        why: Mismatch,
+    },
     /// It calls a function that was refused: that function's index.
     Callee(u32),
     /// More than a limit allows.
@@ -55,7 +66,7 @@ pub enum Limit {
     Instance,
     /// Entries that a table declares: at most 65,536.
     Table,
-    /// Parameters and results of one function: at most 64 each.
+    /// Results of one function: at most 64.
     Signature,
 }
 
@@ -67,6 +78,7 @@ impl Reason {
             Self::Float(_) => "floats are not available in the kernel; use integers or run it in user space",
             Self::Feature(_) => "build the module without this proposal",
             Self::UnboundImport(..) => "bind the import to a helper or an eBPF function, or do not call it",
+            Self::Import { .. } => "link it with a module that exports this, of the same type",
             Self::Callee(_) => "see the refusal of the function it calls",
             Self::Limit(Limit::Functions { .. }) => "export less, or let the toolchain inline more",
             Self::Limit(Limit::Memory { .. }) => "grant more memory, or link with a smaller stack and heap",
@@ -89,6 +101,7 @@ impl fmt::Display for Refusal {
             Reason::UnboundImport(module, name) => {
                 write!(f, "{place} calls the import {module}.{name}, bound to nothing")?
             }
+            Reason::Import { module, name, why } => write!(f, "{why}: {module}.{name}")?,
             Reason::Callee(index) => write!(f, "{place} calls function {index}, which was refused")?,
             Reason::Limit(limit) => match limit {
                 Limit::Functions { needed } => write!(f, "needs {needed} functions, a program has room for 255")?,
@@ -98,7 +111,7 @@ impl fmt::Display for Refusal {
                 }
                 Limit::Instance => write!(f, "its tables, globals and segments need more than 1 GiB")?,
                 Limit::Table => write!(f, "declares a table of more than 65,536 entries")?,
-                Limit::Signature => write!(f, "{place} has more than 64 parameters or results")?,
+                Limit::Signature => write!(f, "{place} has more than 64 results")?,
             },
         }
         if self.offset != 0 {

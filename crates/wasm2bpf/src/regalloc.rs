@@ -4,6 +4,8 @@
 //! crosses, which in a leaf loop is all of them. What gets no register lives in a slot of the function's frame, in the
 //! arena: one load or store through r9.
 
+use smallvec::SmallVec;
+
 use crate::{
     analysis::liveness::{Liveness, implicit_uses},
     ir::{Function, Op, Reg},
@@ -40,7 +42,7 @@ const CALLER_SAVED: [u8; 4] = [1, 2, 3, 4];
 const CALLEE_SAVED: [u8; 3] = [6, 7, 8];
 
 /// Half-open runs of positions. An instruction at position `p` reads at `p` and writes at `p + 1`.
-type Ranges = Vec<(u32, u32)>;
+type Ranges = SmallVec<[(u32, u32); 1]>;
 
 struct Builder<'a> {
     f: &'a Function,
@@ -55,7 +57,7 @@ struct Builder<'a> {
 pub(crate) fn allocate(f: &Function, liveness: &Liveness) -> Allocation {
     let mut builder = Builder {
         f,
-        ranges: vec![Vec::new(); f.regs.len()],
+        ranges: vec![Ranges::new(); f.regs.len()],
         weight: vec![0.0; f.regs.len()],
         calls: Vec::new(),
         hints: vec![None; f.regs.len()],
@@ -145,7 +147,7 @@ impl Builder<'_> {
         }
         if let Some(fuel) = f.fuel {
             // Every trap stores it.
-            self.ranges[fuel.0 as usize] = vec![(1, position)];
+            self.ranges[fuel.0 as usize] = smallvec::smallvec![(1, position)];
         }
         self.calls.reverse();
         self.ranges.iter_mut().for_each(|ranges| ranges.reverse());
@@ -187,7 +189,7 @@ impl Builder<'_> {
         let mut spilled = 0;
         for reg in order {
             let ranges = &self.ranges[reg as usize];
-            let mut candidates: Vec<u8> = Vec::with_capacity(7);
+            let mut candidates: SmallVec<[u8; 8]> = SmallVec::new();
             if !self.crosses_call(ranges) {
                 candidates.extend(CALLER_SAVED);
             }

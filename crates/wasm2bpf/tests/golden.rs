@@ -8,7 +8,7 @@ fn check(name: &str, options: &Options) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let module = wat::parse_file(dir.join(format!("{name}.wat"))).unwrap();
     let object = compile(&module, options).unwrap();
-    let printed = format!("{}\n{}\n{}", object.ir.join("\n"), object.listing, object.report);
+    let printed = format!("{}\n{}\n{}", object.ir().join("\n"), object.listing(&module), object.report);
     let golden = dir.join(format!("{name}.txt"));
     if std::env::var_os("BLESS").is_some() {
         fs::write(&golden, &printed).unwrap();

@@ -1,6 +1,9 @@
 //! Every reason to turn a module down, and hostile bytes.
 
-use wasm2bpf::{Limit, Options, Reason, Refusal, compile};
+use wasm2bpf::{
+    Limit, Options, Reason, Refusal, compile, link,
+    module::{Mismatch, Providers},
+};
 
 fn refuse(text: &str) -> Refusal {
     refuse_with(text, &Options::default())
@@ -64,13 +67,56 @@ fn limits_are_told_apart() {
     let memory = refuse_with("(module (memory 9))", &Options { max_memory_pages: 8, ..Options::default() });
     assert_eq!(memory.reason, Reason::Limit(Limit::Memory { needed: 9, granted: 8 }));
     assert_eq!(refuse("(module (table 65537 funcref))").reason, Reason::Limit(Limit::Table));
-    let params = format!("(module (func (export \"f\") (param {})))", "i32 ".repeat(65));
-    assert_eq!(refuse(&params).reason, Reason::Limit(Limit::Signature));
+    let results = format!("(module (func (export \"f\") (result {}) unreachable))", "i32 ".repeat(65));
+    assert_eq!(refuse(&results).reason, Reason::Limit(Limit::Signature));
     let locals = format!("(module (func (export \"f\") (local {})))", "i64 ".repeat(20_000));
     assert_eq!(refuse(&locals).reason, Reason::Limit(Limit::Complexity));
-    let functions: String = (0..300).map(|n| format!("(func (export \"f{n}\"))")).collect();
-    let many = refuse(&format!("(module {functions})")).reason;
-    assert_eq!(many, Reason::Limit(Limit::Functions { needed: 300 }));
+    // Too large, and called too often, to be inlined.
+    let body = "(local.set 0 (i32.mul (local.get 0) (local.get 0)))".repeat(30);
+    let functions: String =
+        (0..300).map(|n| format!("(func $f{n} (param i32) (result i32) {body} (local.get 0))")).collect();
+    let calls: String = (0..300).map(|n| format!("(drop (call $f{n} (i32.const 3)))")).collect();
+    let callers: String = ["one", "two"].map(|name| format!("(func (export \"{name}\") {calls})")).concat();
+    let many = refuse(&format!("(module {functions} {callers})")).reason;
+    assert_eq!(many, Reason::Limit(Limit::Functions { needed: 301 }));
+}
+
+#[test]
+fn exports_that_no_program_has_room_for_together_get_several_entries() {
+    let functions: String = (0..600).map(|n| format!("(func (export \"f{n}\"))")).collect();
+    let object = compile(&wat::parse_str(format!("(module {functions})")).unwrap(), &Options::default()).unwrap();
+    let entries: Vec<(&str, usize)> = object.entries.iter().map(|e| (e.program.as_str(), e.roots.len())).collect();
+    assert_eq!(entries, [("wasm_entry", 255), ("wasm_entry_1", 255), ("wasm_entry_2", 90)]);
+}
+
+#[test]
+fn an_import_that_does_not_fit_what_it_names_is_refused() {
+    let provider = wat::parse_str(
+        r#"(module (func (export "f") (param i32)) (global (export "g") (mut i32) (i32.const 1))
+            (table (export "t") 1 4 funcref) (memory (export "m") 1))"#,
+    )
+    .unwrap();
+    let names = [("p".to_owned(), 0)].into_iter().collect();
+    let none = Providers::new();
+    let check = |import: &str| {
+        let user = wat::parse_str(format!("(module {import})")).unwrap();
+        match link(&[(&provider, &none), (&user, &names)], &Options::default()) {
+            Ok(_) => None,
+            Err(Refusal { reason: Reason::Import { module, why, .. }, .. }) if module == "p" => Some(why),
+            Err(other) => panic!("{import}: {other}"),
+        }
+    };
+    let (unknown, incompatible) = (Some(Mismatch::Unknown), Some(Mismatch::Incompatible));
+    assert_eq!(check(r#"(import "p" "f" (func (param i32)))"#), None);
+    assert_eq!(check(r#"(import "p" "x" (func))"#), unknown);
+    assert_eq!(check(r#"(import "p" "f" (func))"#), incompatible);
+    assert_eq!(check(r#"(import "p" "f" (memory 1))"#), incompatible);
+    assert_eq!(check(r#"(import "p" "g" (global i32))"#), incompatible);
+    assert_eq!(check(r#"(import "p" "g" (global (mut i32)))"#), None);
+    assert_eq!(check(r#"(import "p" "t" (table 1 3 funcref))"#), incompatible);
+    assert_eq!(check(r#"(import "p" "t" (table 1 4 funcref))"#), None);
+    assert_eq!(check(r#"(import "p" "m" (memory 1 9))"#), incompatible);
+    assert_eq!(check(r#"(import "p" "m" (memory 1))"#), None);
 }
 
 #[test]

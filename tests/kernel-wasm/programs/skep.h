@@ -1,6 +1,7 @@
 /* One source, three targets: WebAssembly, native code, and eBPF with its data in an arena.
  *
- * `MEM` qualifies what lies in linear memory, `can_loop` is asked on every round of a loop. */
+ * `MEM` qualifies what lies in linear memory, `can_loop` is asked on every round of a loop. `EXPORT` keeps a function a
+ * function in WebAssembly, so that calls are there to be compiled; the two that are compared with may inline it. */
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -23,13 +24,17 @@ typedef int i32;
 	})
 #define ZERO (*(volatile int *)&zero_source)
 static volatile int zero_source;
-#define EXPORT __attribute__((noinline))
+#define EXPORT
 
 #else
 #define MEM
 #define DATA
 #define can_loop 1
 #define ZERO 0
+#if defined(__wasm__)
 #define EXPORT __attribute__((visibility("default"), noinline))
+#else
+#define EXPORT
+#endif
 
 #endif

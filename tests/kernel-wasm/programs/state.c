@@ -51,6 +51,8 @@ EXPORT u32 scan(u32 size)
 EXPORT u32 run(u32 rounds)
 {
 	u32 sum = ZERO;
+	for (u32 s = ZERO; s < STATES && can_loop; s++)
+		counts[s] = 0;
 	for (u32 r = ZERO; r < rounds && can_loop; r++)
 		for (u32 k = ZERO; k < 16 && can_loop; k++)
 			sum = sum * 31 + scan(sizeof(input) - 1 - (k & 7));

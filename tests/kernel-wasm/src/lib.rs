@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod document;
+pub mod figure;
+pub mod generated;
 pub mod programs;
 #[cfg(feature = "wasmtime")]
 pub mod random;

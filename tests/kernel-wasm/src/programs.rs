@@ -3,10 +3,10 @@
 use skep_bpf::kernel_wasm::{InstanceId, KernelModule, Outcome};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
-/// A program, compiled to WebAssembly and committed beside its source.
+/// A program, compiled to WebAssembly; the modules are committed with the sources in C, those in Rust are in `rust`.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// The name of its source, without `.c`.
+    /// The name of its source in C, without `.c`; programs in Rust have `rust-` before theirs.
     pub name: &'static str,
     /// The module.
     pub wasm: &'static [u8],
@@ -40,6 +40,23 @@ programs! {
     "sort": 379896975,
     "state": 3774727784,
     "xxhash64": 3955179839,
+    // In Rust: the same sums as in C.
+    "rust-crc32": 2737639488,
+    "rust-sort": 379896975,
+    "rust-state": 3774727784,
+    "rust-xxhash64": 3955179839,
+}
+
+impl Program {
+    /// The name of its source in C: what native code and `clang -target bpf` are made from.
+    pub fn source(&self) -> &'static str {
+        self.name.trim_start_matches("rust-")
+    }
+
+    /// Whether its module comes from C.
+    pub fn is_c(&self) -> bool {
+        self.source() == self.name
+    }
 }
 
 /// A program in the kernel.

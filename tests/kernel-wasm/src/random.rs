@@ -1,5 +1,8 @@
 //! Random modules, in the kernel and in wasmtime: results, traps, memory and globals must be the same.
 
+mod program;
+mod smith;
+
 use arbitrary::Unstructured;
 use skep_bpf::kernel_wasm::{InstanceId, KernelModule, Outcome};
 use wasm2bpf::{Options, Reason, TrapKind};
@@ -21,41 +24,6 @@ const FUEL: u64 = 20_000;
 
 /// Calls of one function.
 const CALLS: u32 = 3;
-
-fn generate(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
-    let config = wasm_smith::Config {
-        allow_floats: false,
-        allow_start_export: false,
-        exceptions_enabled: false,
-        gc_enabled: false,
-        relaxed_simd_enabled: false,
-        simd_enabled: false,
-        tail_call_enabled: false,
-        threads_enabled: false,
-        wide_arithmetic_enabled: false,
-        compact_imports_enabled: false,
-        saturating_float_to_int_enabled: false,
-        extended_const_enabled: false,
-        export_everything: true,
-        max_imports: 0,
-        min_funcs: 1,
-        max_funcs: 12,
-        max_instructions: 200,
-        max_globals: 6,
-        max_memories: 1,
-        max_tables: 2,
-        max_table_elements: 64,
-        max_data_segments: 4,
-        max_element_segments: 4,
-        max_memory32_bytes: 16 << 16,
-        memory_max_size_required: true,
-        table_max_size_required: true,
-        memory64_enabled: false,
-        custom_page_sizes_enabled: false,
-        ..wasm_smith::Config::default()
-    };
-    Ok(wasm_smith::Module::new(config, u)?.to_bytes())
-}
 
 /// The steps of a simple generator (splitmix64): seeds to bytes, the same on every machine.
 pub fn bytes_of(seed: u64, length: usize) -> Vec<u8> {
@@ -92,15 +60,27 @@ pub fn compare(engine: &Engine, data: &[u8]) -> Result<Verdict, String> {
     compare_module(engine, &bytes, &mut u)
 }
 
-fn compare_module(engine: &Engine, bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Verdict, String> {
+/// The module that [`compare`] makes of `data`: half of them wasm-smith's, which reach every corner of the format, half
+/// programs of ours, which compute something.
+///
+/// # Errors
+/// When the data ends too early.
+pub fn generate(u: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
+    if u.ratio(1, 2)? { smith::generate(u) } else { program::generate(u) }
+}
+
+/// Compares a module, with arguments from `u`.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_module(engine: &Engine, bytes: &[u8], u: &mut Unstructured<'_>) -> Result<Verdict, String> {
     let options = Options { partial: true, max_memory_pages: 16, max_table_entries: 256, ..Options::default() };
     let object = match wasm2bpf::compile(bytes, &options) {
         Ok(object) => object,
         Err(refusal) => return Ok(Verdict::Refused(format!("{:?}", refusal.reason))),
     };
     // A limit that was granted differs from the one that wasmtime lets it grow to.
-    let memory = object.module.memory;
-    if memory.is_some_and(|memory| memory.max.is_none_or(|max| max > 16))
+    if object.module.memories.iter().any(|memory| memory.max.is_none_or(|max| max > 16))
         || object.module.tables.iter().any(|table| table.max.is_none_or(|max| max > 256))
     {
         return Ok(Verdict::Refused("a limit above what is granted".to_owned()));

@@ -1,5 +1,5 @@
 use super::{
-    Programs, plugins, profile,
+    Programs, kernel, plugins, profile,
     report::{Bar, Row, median},
     worker::Worker,
 };
@@ -30,6 +30,7 @@ pub(super) const CASES: &[Case] = &[
     ("replay", profile::replay),
     ("trace", profile::trace),
     ("sampling", profile::sampling),
+    ("wasm in the kernel", kernel::wasm),
 ];
 
 /// One system call, a hundred records: all of them arrive.

@@ -4,9 +4,11 @@
 //! - [`cases`]: what is measured; each case takes both sides in turn, so that a noisy machine disturbs both alike
 //! - [`profile`]: the cases of profiling and filters
 //! - [`plugins`]: the cases of admission and of plugins
+//! - [`kernel`]: WebAssembly in the kernel
 //! - [`report`]: medians, ratios and bars, printed and written to `benches/RESULTS.md`
 
 mod cases;
+mod kernel;
 mod plugins;
 mod profile;
 mod report;

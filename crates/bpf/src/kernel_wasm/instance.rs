@@ -1,12 +1,14 @@
 //! Instances of a compiled module in one loaded object: memory, globals, tables and segments put in place, exports
 //! called.
 
+use std::collections::HashMap;
+
 use skep_error::{Error, Kind, Result};
 use wasm2bpf::{
     Object, TrapKind, TrapSite,
     entry::CONTEXT_BYTES,
-    layout::{FUEL, FUEL_EMPTY, GUARD, MEMORY_BYTES, RESULTS, SELF, SHADOW_POINTER, TRAP, ZERO},
-    module::{ConstExpr, Placement},
+    layout::{FUEL, FUEL_EMPTY, GUARD, RESULTS, SELF, SHADOW_POINTER, TRAP, ZERO},
+    module::{ConstExpr, Need, Placement},
 };
 
 use super::{LoadOptions, Loaded};
@@ -41,8 +43,20 @@ pub struct KernelModule {
     object: Object,
     bytes: Vec<u8>,
     loaded: Loaded,
-    entry: i32,
+    /// The entry program of each function that can be called.
+    entries: HashMap<u32, i32>,
     instances: u32,
+}
+
+/// What came of instantiating one module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instantiated {
+    /// It is there.
+    Ready,
+    /// A segment did not fit, or the start function trapped.
+    Trapped(TrapKind),
+    /// A table or memory of another module is smaller than it asks for.
+    Unlinkable,
 }
 
 /// One instance, by its number.
@@ -63,8 +77,33 @@ impl KernelModule {
             Error::new(Kind::Unsupported, "the instances need more than 2 GiB").help("grant less memory")
         })?;
         let loaded = Loaded::load(&object.elf, &LoadOptions { arena_pages, keep_log })?;
-        let entry = loaded.program("wasm_entry")?;
-        Ok(Self { object, bytes: bytes.to_vec(), loaded, entry, instances })
+        let mut entries = HashMap::new();
+        for entry in &object.entries {
+            let program = loaded.program(&entry.program)?;
+            entries.extend(entry.roots.iter().map(|&root| (root, program)));
+        }
+        Ok(Self { object, bytes: bytes.to_vec(), loaded, entries, instances })
+    }
+
+    /// Loads as [`KernelModule::load`] does, with room for one instance. When the verifier refuses what was compiled, a
+    /// defect of the compiler, the listing and its log are kept in a new file in `dir` that the error names.
+    ///
+    /// # Errors
+    /// As [`KernelModule::load`].
+    pub fn load_or_keep(object: Object, bytes: &[u8], dir: &std::path::Path) -> Result<Self> {
+        let kept = object.clone();
+        Self::load(object, bytes, 1, true).map_err(|error| {
+            let log = error.detail_text().unwrap_or_default();
+            if error.kind() != Kind::Kernel || log.is_empty() {
+                return error;
+            }
+            let text = format!("{}\n{}\n{log}", kept.report, kept.listing(bytes));
+            let path = dir.join(format!("skep-refused-{}.log", std::process::id()));
+            match std::fs::write(&path, text) {
+                Ok(()) => error.context(format!("loading the compiled object (listing and log: {})", path.display())),
+                Err(_) => error.context("loading the compiled object"),
+            }
+        })
     }
 
     /// The loaded object: what the verifier said, and the arena.
@@ -104,12 +143,34 @@ impl KernelModule {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    /// Makes the instance of that number anew: memory zeroed, segments copied, the start function run.
+    /// Makes the instance of that number anew: memory zeroed, segments copied, the start function run; of linked
+    /// modules, one after another.
     /// Returns the instance and, when a segment does not fit or the start function trapped, the trap.
     ///
     /// # Errors
-    /// `BadInput` when there is no room for that number, `Kernel` when the kernel refuses to run the start function.
+    /// `BadInput` when there is no room for that number, `Kernel` when the kernel refuses to run the start function,
+    /// `Unsupported` when linked modules do not fit each other.
     pub fn instantiate(&self, number: u32, globals: ImportedGlobals<'_>) -> Result<(InstanceId, Option<TrapKind>)> {
+        let id = self.prepare(number)?;
+        for part in 0..self.object.module.parts.len() {
+            match self.instantiate_part(id, part, globals)? {
+                Instantiated::Ready => {}
+                Instantiated::Trapped(kind) => return Ok((id, Some(kind))),
+                Instantiated::Unlinkable => {
+                    let what = format!("module {part} imports a table or memory larger than it is");
+                    return Err(Error::new(Kind::Unsupported, what));
+                }
+            }
+        }
+        Ok((id, None))
+    }
+
+    /// Makes room for the instance of that number: all of it zeroed, the guards around it filled, no module
+    /// instantiated yet.
+    ///
+    /// # Errors
+    /// `BadInput` when there is no room for that number.
+    pub fn prepare(&self, number: u32) -> Result<InstanceId> {
         if number >= self.instances {
             return Err(Error::new(Kind::BadInput, format!("there is room for {} instances", self.instances)));
         }
@@ -122,42 +183,63 @@ impl KernelModule {
         self.loaded.fill(start + length - GUARD as usize, GUARD as usize, GUARD_BYTE)?;
         self.put64(id, ZERO, 0)?;
         self.put64(id, SELF, self.base(id))?;
-        self.put64(id, MEMORY_BYTES, layout.memory_min)?;
-        self.put_globals(id, globals)?;
+        for memory in &layout.memories {
+            self.put64(id, memory.bytes, memory.min)?;
+        }
         for (table, &size) in layout.table_sizes.iter().enumerate() {
             self.put32(id, size, self.object.module.tables[table].min as u32)?;
         }
-        if let Some(trap) = self.put_elements(id)? {
-            return Ok((id, Some(trap)));
+        Ok(id)
+    }
+
+    /// Instantiates one of the linked modules; those that it imports from must be there already.
+    ///
+    /// # Errors
+    /// `Kernel` when the kernel refuses to run the start function, `Unsupported` when a global that is imported from
+    /// outside has no value.
+    pub fn instantiate_part(&self, id: InstanceId, part: usize, globals: ImportedGlobals<'_>) -> Result<Instantiated> {
+        for need in &self.object.module.parts[part].needs {
+            let (least, cell) = match *need {
+                Need::Table(table, least) => (least, self.object.layout.table_sizes[table as usize]),
+                Need::Memory(memory, least) => (least << 16, self.object.layout.memories[memory as usize].bytes),
+            };
+            if self.get64(id, cell)? < least {
+                return Ok(Instantiated::Unlinkable);
+            }
         }
-        if let Some(trap) = self.put_data(id)? {
-            return Ok((id, Some(trap)));
+        self.put_globals(id, part, globals)?;
+        if let Some(trap) = self.put_elements(id, part)? {
+            return Ok(Instantiated::Trapped(trap));
         }
-        if let Some(start) = self.object.module.start
+        if let Some(trap) = self.put_data(id, part)? {
+            return Ok(Instantiated::Trapped(trap));
+        }
+        if let Some(start) = self.object.module.parts[part].start
             && !self.object.module.is_imported(start)
             && let Outcome::Trapped(site) = self.call(id, start, &[], DEFAULT_FUEL)?.outcome
         {
-            return Ok((id, Some(site.kind)));
+            return Ok(Instantiated::Trapped(site.kind));
         }
-        Ok((id, None))
+        Ok(Instantiated::Ready)
     }
 
-    fn put_globals(&self, id: InstanceId, imported: ImportedGlobals<'_>) -> Result<()> {
+    fn put_globals(&self, id: InstanceId, part: usize, imported: ImportedGlobals<'_>) -> Result<()> {
         let module = &self.object.module;
-        let mut values: Vec<u64> = Vec::new();
-        for (index, global) in module.globals.iter().enumerate() {
-            let value = match &global.init {
-                Some(init) => init.evaluate(|g| values[g as usize], |f| u64::from(f) + 1),
+        let (outside, part) = (module.imported_globals.len() as u32, &module.parts[part]);
+        // What another module defines has its value already.
+        let open = part.globals.iter().copied().filter(|&global| global < outside);
+        for index in open.chain(part.defined_globals.clone()) {
+            let value = match &module.globals[index as usize].init {
+                Some(init) => self.evaluate(id, init),
                 None => {
-                    let import = &module.imported_globals[index];
+                    let import = &module.imported_globals[index as usize];
                     imported(&import.module, &import.name).ok_or_else(|| {
                         let what = format!("the module imports the global {}.{}", import.module, import.name);
                         Error::new(Kind::Unsupported, what)
                     })?
                 }
             };
-            values.push(value);
-            self.put64(id, self.object.layout.globals[index], value)?;
+            self.put64(id, self.object.layout.globals[index as usize], value)?;
         }
         Ok(())
     }
@@ -167,8 +249,9 @@ impl KernelModule {
         expr.evaluate(global, |f| u64::from(f) + 1)
     }
 
-    fn put_elements(&self, id: InstanceId) -> Result<Option<TrapKind>> {
-        for (index, elements) in self.object.module.elements.iter().enumerate() {
+    fn put_elements(&self, id: InstanceId, part: usize) -> Result<Option<TrapKind>> {
+        for index in self.object.module.parts[part].elements.clone() {
+            let (index, elements) = (index as usize, &self.object.module.elements[index as usize]);
             let (length, at) = self.object.layout.elements[index];
             let items: Vec<u8> =
                 elements.items.iter().flat_map(|item| (self.evaluate(id, item) as u32).to_le_bytes()).collect();
@@ -180,7 +263,7 @@ impl KernelModule {
                 Placement::Declared => {}
                 Placement::Active { index: table, offset } => {
                     let offset = self.evaluate(id, offset);
-                    let size = self.object.module.tables[*table as usize].min;
+                    let size = self.get64(id, self.object.layout.table_sizes[*table as usize])?;
                     if offset + elements.items.len() as u64 > size {
                         return Ok(Some(TrapKind::TableBounds));
                     }
@@ -192,17 +275,19 @@ impl KernelModule {
         Ok(None)
     }
 
-    fn put_data(&self, id: InstanceId) -> Result<Option<TrapKind>> {
-        for (index, data) in self.object.module.data.iter().enumerate() {
+    fn put_data(&self, id: InstanceId, part: usize) -> Result<Option<TrapKind>> {
+        for index in self.object.module.parts[part].data.clone() {
+            let (index, data) = (index as usize, &self.object.module.data[index as usize]);
             let (length, at) = self.object.layout.data[index];
             let bytes = &self.bytes[data.range.clone()];
             match &data.placement {
-                Placement::Active { offset, .. } => {
+                Placement::Active { index: memory, offset } => {
                     let offset = self.evaluate(id, offset);
-                    if offset + bytes.len() as u64 > self.object.layout.memory_min {
+                    let memory = self.object.layout.memories[*memory as usize];
+                    if offset + bytes.len() as u64 > self.get64(id, memory.bytes)? {
                         return Ok(Some(TrapKind::MemoryBounds));
                     }
-                    self.loaded.write(self.base(id) as usize + offset as usize, bytes)?;
+                    self.loaded.write(self.base(id) as usize + (memory.start + offset) as usize, bytes)?;
                 }
                 _ => {
                     self.put32(id, length, bytes.len() as u32)?;
@@ -234,8 +319,8 @@ impl KernelModule {
                 _ => self.put64(id, compiled.frame_slot - 8 * (index as i32 - 4), *argument)?,
             }
         }
-        let rc = self.loaded.run(self.entry, &mut context)?;
-        if rc != 0 {
+        let entry = self.entries.get(&function);
+        if entry.map(|&entry| self.loaded.run(entry, &mut context)).transpose()? != Some(0) {
             return Err(Error::new(Kind::NotFound, format!("function {function} is no export that was compiled")));
         }
         let fuel_used = full.saturating_sub(self.get64(id, FUEL)?);
@@ -260,7 +345,7 @@ impl KernelModule {
         Ok(Run { outcome: Outcome::Returned(results), fuel_used })
     }
 
-    /// Reads linear memory.
+    /// Reads linear memory; of linked modules, the first one's.
     ///
     /// # Errors
     /// `BadInput` when the range is not inside the arena.
@@ -268,7 +353,7 @@ impl KernelModule {
         self.loaded.read(self.base(id) as usize + address as usize, into)
     }
 
-    /// Writes linear memory.
+    /// Writes linear memory; of linked modules, the first one's.
     ///
     /// # Errors
     /// `BadInput` when the range is not inside the arena.

@@ -3,13 +3,16 @@
 use std::{
     ffi::{CStr, CString, c_char, c_void},
     ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use skep_error::{Error, Kind, Result};
 
-use crate::diagnostics;
+use crate::{diagnostics, explain, sys::Errno};
 
 /// The size of a page of the arena, in bytes.
 const PAGE: usize = 4096;
@@ -39,6 +42,8 @@ pub struct Loaded {
     object: NonNull<libbpf_sys::bpf_object>,
     arena: NonNull<u8>,
     arena_len: usize,
+    /// Where the arena is mapped, to be used again.
+    address: u64,
     verified: Vec<(String, Verified)>,
     log: String,
 }
@@ -49,6 +54,14 @@ unsafe impl Send for Loaded {}
 /// Where the next arena is mapped: every load takes an address of its own whose low 32 bits are zero, so that arena
 /// offsets are the low half of the address and loads in one process never collide.
 static NEXT_ARENA: AtomicU64 = AtomicU64::new(1 << 44);
+
+/// Addresses of arenas that are gone: there is room for some 14,000 only.
+static FREE_ARENAS: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+fn take_address() -> u64 {
+    let free = FREE_ARENAS.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    free.unwrap_or_else(|| NEXT_ARENA.fetch_add(1 << 33, Ordering::Relaxed))
+}
 
 impl Loaded {
     /// Loads `elf`. Its arena map must be called `arena`.
@@ -72,10 +85,11 @@ impl Loaded {
         let Some(object) = NonNull::new(object) else {
             return Err(Error::io(std::io::Error::last_os_error()).context("opening the compiled object with libbpf"));
         };
+        let at = take_address();
+        let (verified, log_text) = (Vec::new(), String::new());
         let mut loaded =
-            Self { object, arena: NonNull::dangling(), arena_len: 0, verified: Vec::new(), log: String::new() };
+            Self { object, arena: NonNull::dangling(), arena_len: 0, address: at, verified, log: log_text };
         let len = options.arena_pages as usize * PAGE;
-        let at = NEXT_ARENA.fetch_add(1 << 33, Ordering::Relaxed);
         // SAFETY: `object` is open and not loaded yet, so its maps may still be changed.
         let map = unsafe {
             let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
@@ -87,18 +101,25 @@ impl Loaded {
         };
         let start = Instant::now();
         // SAFETY: `object` is open; the log buffer it writes to is alive.
-        let (rc, _) = diagnostics::capture(|| unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) });
+        let (rc, messages) = diagnostics::capture(|| unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) });
         let load_time = start.elapsed();
         loaded.log = CStr::from_bytes_until_nul(&log).map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
         if rc != 0 {
-            let error = std::io::Error::from_raw_os_error(-rc);
+            if options.keep_log {
+                // The statistics that were asked for do not say why: once more, for the whole log.
+                return Self::load(elf, &LoadOptions { keep_log: false, ..options.clone() });
+            }
             let log = std::mem::take(&mut loaded.log);
-            return Err(Error::new(Kind::Kernel, error.to_string())
-                .context("loading the compiled object")
-                .detail(log)
-                .help(
-                    "a module that compiles and does not load is a defect of the compiler; report it with this log",
-                ));
+            if log.trim().is_empty() {
+                // Refused before verification: no privilege, a policy, a kernel without arenas.
+                let error = explain::load_failure(Errno(-rc), &messages);
+                return Err(error.context("loading the compiled object"));
+            }
+            let why = "the kernel's verifier refused what was compiled";
+            return Err(Error::new(Kind::Kernel, why).with_errno(-rc).detail(log).help(
+                "a module that compiles and does not load is a defect of the compiler: report it with the listing and \
+                 the verifier's log",
+            ));
         }
         loaded.verified = loaded.collect_verified(load_time);
         if !map.is_null() {
@@ -245,6 +266,7 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         // SAFETY: the object is owned and closed once; the arena's mapping goes with it and is not used after.
-        unsafe { libbpf_sys::bpf_object__close(self.object.as_ptr()) }
+        unsafe { libbpf_sys::bpf_object__close(self.object.as_ptr()) };
+        FREE_ARENAS.lock().unwrap_or_else(PoisonError::into_inner).push(self.address);
     }
 }

@@ -4,5 +4,5 @@ mod instance;
 #[allow(unsafe_code)]
 mod loaded;
 
-pub use instance::{DEFAULT_FUEL, ImportedGlobals, InstanceId, KernelModule, Outcome, Run};
+pub use instance::{DEFAULT_FUEL, ImportedGlobals, InstanceId, Instantiated, KernelModule, Outcome, Run};
 pub use loaded::{LoadOptions, Loaded, Verified};

@@ -54,7 +54,7 @@ pub(crate) struct Args {
     #[arg(long, default_value = "arena")]
     target: Target,
 
-    /// Load it, and print what the verifier walked and how long it took
+    /// Load it (as root), and print what the verifier walked, how long it took and the stack used
     #[arg(long)]
     check: bool,
 
@@ -131,15 +131,7 @@ impl Module {
     /// Loads what was compiled. What the kernel refuses is a defect of the compiler: the listing and the verifier's log
     /// are kept for a report.
     pub(crate) fn load(&self, object: Object, bytes: &[u8]) -> Result<KernelModule> {
-        let listing = object.listing.clone();
-        KernelModule::load(object, bytes, 1, true).map_err(|error| {
-            let path = std::env::temp_dir().join(format!("skep-compile-{}.log", std::process::id()));
-            let text = format!("{listing}\n{}", error.detail_text().unwrap_or_default());
-            match std::fs::write(&path, text) {
-                Ok(()) => error.context(format!("the listing and the verifier's log are in {}", path.display())),
-                Err(_) => error,
-            }
-        })
+        KernelModule::load_or_keep(object, bytes, &std::env::temp_dir())
     }
 }
 
@@ -157,10 +149,11 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
             Emit::Obj => {
                 let path = output_of(args);
                 std::fs::write(&path, &object.elf).context(|| format!("writing {}", path.display()))?;
+                eprintln!("wrote {}, {} bytes", path.display(), object.elf.len());
             }
-            Emit::Asm => write!(out, "{}", object.listing).context(|| "writing the listing")?,
+            Emit::Asm => write!(out, "{}", object.listing(&bytes)).context(|| "writing the listing")?,
             Emit::Ir => {
-                for function in &object.ir {
+                for function in &object.ir() {
                     writeln!(out, "{function}").context(|| "writing the IR")?;
                 }
             }
@@ -169,14 +162,27 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     }
     if args.check {
         let module = args.module.load(object, &bytes)?;
-        for (program, verified) in module.loaded().verified() {
-            let (emitted, walked, time) = (verified.emitted, verified.walked, verified.load_time);
-            writeln!(out, "{program}: {emitted} instructions, {walked} walked by the verifier, loaded in {time:.1?}")
-                .context(|| "writing what the verifier did")?;
-        }
-        if let Some(stack) = module.loaded().log().lines().find(|line| line.starts_with("stack depth")) {
-            writeln!(out, "{stack}").context(|| "writing what the verifier did")?;
-        }
+        print_check(&mut out, &module).context(|| "writing what the verifier did")?;
     }
     Ok(0)
+}
+
+/// What the verifier walked, how long loading took, and the stack that was used.
+fn print_check(out: &mut impl std::io::Write, module: &KernelModule) -> std::io::Result<()> {
+    for (program, verified) in module.loaded().verified() {
+        let (emitted, walked, time) = (verified.emitted, verified.walked, verified.load_time);
+        let ratio = f64::from(walked) / f64::from(emitted.max(1));
+        writeln!(
+            out,
+            "{program}: accepted, {emitted} instructions, {walked} walked by the verifier ({ratio:.2} for one)"
+        )?;
+        writeln!(out, "{program}: loaded in {:.1} ms, verification and JIT", time.as_secs_f64() * 1e3)?;
+    }
+    let depths = module.loaded().log().lines().filter_map(|line| line.strip_prefix("stack depth "));
+    let deepest =
+        depths.flat_map(|depths| depths.split('+')).filter_map(|depth| depth.trim().parse::<u32>().ok()).max();
+    if let Some(deepest) = deepest {
+        writeln!(out, "stack: at most {deepest} of the kernel's 512 bytes in any function")?;
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use super::compile::Module;
 const EXAMPLES: &str = "\
 Examples:
   sudo skep exec-kernel add.wasm --invoke add 40 2   prints 42
-  sudo skep exec-kernel loop.wasm --invoke spin --fuel 1000
+  sudo skep exec-kernel loop.wasm --invoke spin 7 --fuel 1000
 
 Exit status: 134 when the module trapped, 1 when the compiler turns it down, 71 when the kernel does.";
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     module: Module,
 
     /// The export's arguments: integers
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
 }
 
@@ -45,8 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     })?;
     let signature = object.module.signature(function).clone();
     if signature.params.len() != args.args.len() {
-        let why =
-            format!("`{}` takes {} arguments, {} were given", args.invoke, signature.params.len(), args.args.len());
+        let takes: Vec<String> = signature.params.iter().map(ToString::to_string).collect();
+        let why = format!("`{}` takes ({}), {} given", args.invoke, takes.join(", "), args.args.len());
         return Err(Error::new(Kind::Usage, why));
     }
     let arguments =

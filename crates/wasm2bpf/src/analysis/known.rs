@@ -12,9 +12,9 @@
 //! known register works on a laundered copy (plus the opaque zero); one of an unknown register works on the register
 //! itself, which is known after.
 
-use std::collections::HashMap;
+use smallvec::SmallVec;
 
-use super::{RegSet, liveness::Liveness};
+use super::{NumberMap, RegSet, liveness::Liveness};
 use crate::ir::{Arg, BinOp, Cell, Cmp, CmpOp, Function, Inst, Op, Reg, Term, Ty, UnOp, Width};
 
 /// Launder the left operand.
@@ -31,14 +31,14 @@ pub(crate) struct Decisions {
     /// By block, for its terminator.
     pub(crate) terms: Vec<u8>,
     /// By block and position, for instructions; absent is none.
-    pub(crate) insts: HashMap<(u32, u32), u8>,
+    pub(crate) insts: NumberMap<(u32, u32), u8>,
 }
 
 struct Analysis<'a> {
     f: &'a Function,
     liveness: &'a Liveness,
     /// Registers that copies link, so that refining one refines them all.
-    classes: HashMap<Reg, Vec<Reg>>,
+    classes: NumberMap<Reg, Vec<Reg>>,
     /// Known registers mentioned in one block only; those are written before they are read.
     local: Vec<bool>,
     shared: RegSet,
@@ -49,7 +49,7 @@ pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
     let modified = modified_in_loops(f, liveness);
     let count = liveness.shared.regs.len();
     let mut entry: Vec<RegSet> = vec![RegSet::new(count); f.blocks.len()];
-    let mut decisions = Decisions { terms: vec![0; f.blocks.len()], insts: HashMap::new() };
+    let mut decisions = Decisions { terms: vec![0; f.blocks.len()], insts: NumberMap::default() };
     let mut launders: Vec<(usize, Vec<Reg>)> = Vec::new();
     let mut analysis = Analysis {
         f,
@@ -100,9 +100,9 @@ pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
 }
 
 /// For each loop header, the shared registers that its loop writes. Loops are runs of blocks in layout order.
-fn modified_in_loops(f: &Function, liveness: &Liveness) -> HashMap<u32, RegSet> {
+fn modified_in_loops(f: &Function, liveness: &Liveness) -> NumberMap<u32, RegSet> {
     let count = liveness.shared.regs.len();
-    let mut last = HashMap::new();
+    let mut last = NumberMap::default();
     for (id, block) in f.blocks() {
         block.term.successors(|to| {
             if to <= id {
@@ -111,7 +111,7 @@ fn modified_in_loops(f: &Function, liveness: &Liveness) -> HashMap<u32, RegSet> 
         });
     }
     let mut open: Vec<(u32, u32, RegSet)> = Vec::new();
-    let mut done = HashMap::new();
+    let mut done = NumberMap::default();
     for (id, block) in f.blocks() {
         if let Some(&last) = last.get(&id.0) {
             open.push((id.0, last, RegSet::new(count)));
@@ -136,8 +136,8 @@ fn modified_in_loops(f: &Function, liveness: &Liveness) -> HashMap<u32, RegSet> 
     done
 }
 
-fn copy_classes(f: &Function) -> HashMap<Reg, Vec<Reg>> {
-    fn root(parent: &mut HashMap<Reg, Reg>, mut reg: Reg) -> Reg {
+fn copy_classes(f: &Function) -> NumberMap<Reg, Vec<Reg>> {
+    fn root(parent: &mut NumberMap<Reg, Reg>, mut reg: Reg) -> Reg {
         while let Some(&next) = parent.get(&reg) {
             if next == reg {
                 break;
@@ -149,7 +149,7 @@ fn copy_classes(f: &Function) -> HashMap<Reg, Vec<Reg>> {
         }
         reg
     }
-    let mut parent = HashMap::new();
+    let mut parent = NumberMap::default();
     for inst in f.blocks.iter().flat_map(|block| &block.insts) {
         let (dst, src) = match inst.op {
             Op::Copy { dst, src } | Op::Un { op: UnOp::Low32, dst, a: src, .. } => (dst, src),
@@ -161,12 +161,12 @@ fn copy_classes(f: &Function) -> HashMap<Reg, Vec<Reg>> {
         parent.insert(dst, src);
     }
     let regs: Vec<Reg> = parent.keys().copied().collect();
-    let mut by_root: HashMap<Reg, Vec<Reg>> = HashMap::new();
+    let mut by_root: NumberMap<Reg, Vec<Reg>> = NumberMap::default();
     for &reg in &regs {
         let root = root(&mut parent, reg);
         by_root.entry(root).or_default().push(reg);
     }
-    let mut classes = HashMap::new();
+    let mut classes = NumberMap::default();
     for members in by_root.into_values() {
         for &reg in &members {
             let short: Vec<Reg> = if members.len() > MAX_CLASS { Vec::new() } else { members.clone() };
@@ -227,7 +227,8 @@ impl Analysis<'_> {
             Op::Load { width, dst, sign, .. } => self.set(*dst, sign.is_some() || self.narrow(*width, *dst)),
             Op::LoadArea { width, dst, .. } => self.set(*dst, self.narrow(*width, *dst)),
             Op::Get { dst, cell } => {
-                let wide = matches!(cell, Cell::Global(_) | Cell::MemoryBytes | Cell::ShadowPointer | Cell::Result(_));
+                let wide =
+                    matches!(cell, Cell::Global(_) | Cell::MemoryBytes(_) | Cell::ShadowPointer | Cell::Result(_));
                 self.set(*dst, !wide && self.f.ty(*dst) == Ty::I64);
             }
             Op::Call { results, .. } => results.iter().for_each(|&dst| self.set(dst, false)),
@@ -287,7 +288,7 @@ impl Analysis<'_> {
     }
 
     /// The registers that a comparison tells the verifier about, where it holds and where it fails.
-    fn refined(&self, cmp: &Cmp, flags: u8, holds: bool, fails: bool) -> Vec<Reg> {
+    fn refined(&self, cmp: &Cmp, flags: u8, holds: bool, fails: bool) -> SmallVec<[Reg; 2]> {
         let direct_a = (flags & LEFT == 0).then_some(cmp.a);
         let direct_b = cmp.b.reg().filter(|_| flags & RIGHT == 0);
         let equality = matches!(cmp.op, CmpOp::Eq | CmpOp::Ne);

@@ -1,5 +1,7 @@
 //! Live registers at the end of each block: the backward dataflow, to a fixed point.
 
+use smallvec::SmallVec;
+
 use super::{RegSet, Shared};
 use crate::ir::{Block, Function, Op, Reg, Term};
 
@@ -57,7 +59,7 @@ impl Liveness {
             gen_.push(uses);
             kill.push(defs);
         }
-        let mut predecessors = vec![Vec::new(); f.blocks.len()];
+        let mut predecessors = vec![SmallVec::<[u32; 2]>::new(); f.blocks.len()];
         for (id, block) in f.blocks() {
             block.term.successors(|to| predecessors[to.0 as usize].push(id.0));
         }

@@ -6,15 +6,45 @@ pub(crate) mod forks;
 pub(crate) mod known;
 pub(crate) mod liveness;
 
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use smallvec::SmallVec;
+
 use crate::ir::{Function, Reg};
+
+/// Maps by registers and positions, which the module's author does not choose freely: one multiplication spreads them.
+pub(crate) type NumberMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
+
+/// Hashes small numbers.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(u32::from(byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        // Fibonacci hashing; the rotation keeps the first of two numbers in play.
+        self.0 = (self.0.rotate_left(29) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 ^= self.0 >> 32;
+    }
+}
 
 /// A set of registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct RegSet(Vec<u64>);
+pub(crate) struct RegSet(SmallVec<[u64; 2]>);
 
 impl RegSet {
     pub(crate) fn new(len: usize) -> Self {
-        Self(vec![0; len.div_ceil(64)])
+        Self(SmallVec::from_elem(0, len.div_ceil(64)))
     }
 
     pub(crate) fn contains(&self, index: usize) -> bool {

@@ -1,6 +1,8 @@
 //! BTF: the types of the functions and of the arena map, and the function info that the kernel wants for global
 //! functions (`Documentation/bpf/btf.rst`).
 
+use std::collections::HashMap;
+
 use crate::module::Ty;
 
 const KIND_INT: u32 = 1;
@@ -20,6 +22,8 @@ pub(super) const EXTERN: u32 = 2;
 pub(super) struct Btf {
     types: Vec<u8>,
     strings: Vec<u8>,
+    /// Strings that many records share.
+    shared: HashMap<String, u32>,
     count: u32,
     pub(super) u32_type: u32,
     pub(super) u64_type: u32,
@@ -32,6 +36,7 @@ impl Btf {
         let mut btf = Self {
             types: Vec::new(),
             strings: vec![0],
+            shared: HashMap::new(),
             count: 0,
             u32_type: 0,
             u64_type: 0,
@@ -49,6 +54,19 @@ impl Btf {
         let at = self.strings.len() as u32;
         self.strings.extend(text.as_bytes());
         self.strings.push(0);
+        at
+    }
+
+    /// The string, once however often it is asked for.
+    fn shared_string(&mut self, text: &str) -> u32 {
+        if text.is_empty() {
+            return 0;
+        }
+        if let Some(&at) = self.shared.get(text) {
+            return at;
+        }
+        let at = self.string(text);
+        self.shared.insert(text.to_owned(), at);
         at
     }
 
@@ -145,26 +163,48 @@ impl Btf {
     }
 }
 
-/// The `.BTF.ext` section: for each section of code (its name as a BTF string), functions by byte offset and type.
-pub(super) fn extension(sections: &[(u32, Vec<(u32, u32)>)]) -> Vec<u8> {
-    let mut info = Vec::new();
-    info.extend(8u32.to_le_bytes());
-    for (name, functions) in sections.iter().filter(|(_, functions)| !functions.is_empty()) {
-        info.extend(name.to_le_bytes());
-        info.extend((functions.len() as u32).to_le_bytes());
-        for (offset, ty) in functions {
-            info.extend(offset.to_le_bytes());
-            info.extend(ty.to_le_bytes());
+/// One record of line information (`struct bpf_line_info`): byte offset, file, text, line and column.
+pub(super) struct Line([u32; 4]);
+
+/// What `.BTF.ext` says of a section of code: its name as a BTF string, functions by byte offset and type, lines.
+pub(super) struct Section {
+    pub(super) name: u32,
+    pub(super) functions: Vec<(u32, u32)>,
+    pub(super) lines: Vec<Line>,
+}
+
+impl Btf {
+    /// A line; `at` is the byte offset in its section.
+    pub(super) fn line(&mut self, at: u32, file: &str, text: &str, line: u32) -> Line {
+        // The kernel keeps the line in the upper 22 bits.
+        Line([at, self.shared_string(file), self.shared_string(text), line.min((1 << 22) - 1) << 10])
+    }
+}
+
+/// The `.BTF.ext` section.
+pub(super) fn extension(sections: &[Section]) -> Vec<u8> {
+    let mut functions: Vec<u8> = 8u32.to_le_bytes().to_vec();
+    let mut lines: Vec<u8> = 16u32.to_le_bytes().to_vec();
+    let words = |out: &mut Vec<u8>, words: &[u32]| out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    for section in sections.iter().filter(|section| !section.functions.is_empty()) {
+        words(&mut functions, &[section.name, section.functions.len() as u32]);
+        for &(offset, ty) in &section.functions {
+            words(&mut functions, &[offset, ty]);
         }
+    }
+    for section in sections.iter().filter(|section| !section.lines.is_empty()) {
+        words(&mut lines, &[section.name, section.lines.len() as u32]);
+        section.lines.iter().for_each(|line| words(&mut lines, &line.0));
+    }
+    if lines.len() == 4 {
+        lines.clear();
     }
     let mut out = Vec::new();
     out.extend(0xeb9fu16.to_le_bytes());
     out.extend([1, 0]);
-    let length = info.len() as u32;
-    // Line info stays empty.
-    for word in [24, 0, length, length, 0] {
-        out.extend(word.to_le_bytes());
-    }
-    out.extend(info);
+    let (length, lines_length) = (functions.len() as u32, lines.len() as u32);
+    words(&mut out, &[24, 0, length, length, lines_length]);
+    out.extend(functions);
+    out.extend(lines);
     out
 }

@@ -11,7 +11,9 @@ use object::{
 
 use crate::{
     emit::{assemble::Code, insn::Target},
+    mnemonic,
     module::Ty,
+    source::Lines,
 };
 
 const R_BPF_64_64: u32 = 1;
@@ -34,12 +36,19 @@ pub(crate) struct External {
     pub(crate) params: Vec<Ty>,
 }
 
-/// Writes the object: the functions in `.text`, the entry in `syscall`, an arena of so many pages.
+/// Where lines come from.
+pub(crate) struct Source<'a> {
+    pub(crate) lines: &'a Lines,
+    pub(crate) wasm: &'a [u8],
+}
+
+/// Writes the object: the functions in `.text`, the entries in `syscall`, an arena of so many pages.
 pub(crate) fn write(
     functions: &[Linked<'_>],
     externals: &[External],
-    entry: &Code,
+    entries: &[(&str, Code)],
     pages: u32,
+    source: &Source<'_>,
 ) -> Result<Vec<u8>, String> {
     let mut elf = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let section = |elf: &mut Object<'_>, name: &str, kind| elf.add_section(Vec::new(), name.into(), kind);
@@ -82,9 +91,13 @@ pub(crate) fn write(
         symbols.insert(external.index, id);
         btf.function(&external.symbol, &external.params, btf::EXTERN);
     }
-    let size = entry.bytes.len() as u64;
-    symbol(&mut elf, ENTRY, 0, size, SymbolKind::Text, SymbolSection::Section(syscall));
-    let entry_info = vec![(0, btf.entry(ENTRY))];
+    let (mut entry_info, mut at) = (Vec::new(), 0);
+    for (name, code) in entries {
+        let size = code.bytes.len() as u64;
+        symbol(&mut elf, name, at, size, SymbolKind::Text, SymbolSection::Section(syscall));
+        entry_info.push((at as u32, btf.entry(name)));
+        at += size;
+    }
     btf.arena(BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE, pages);
 
     for function in functions {
@@ -93,12 +106,24 @@ pub(crate) fn write(
         relocate(&mut elf, text, at, function.code, &mut bytes, &symbols, arena, Some(&offsets))?;
         elf.append_section_data(text, &bytes, 8);
     }
-    let mut bytes = entry.bytes.clone();
-    relocate(&mut elf, syscall, 0, entry, &mut bytes, &symbols, arena, None)?;
-    elf.append_section_data(syscall, &bytes, 8);
+    let mut at = 0;
+    for (_, code) in entries {
+        let mut bytes = code.bytes.clone();
+        relocate(&mut elf, syscall, at, code, &mut bytes, &symbols, arena, None)?;
+        elf.append_section_data(syscall, &bytes, 8);
+        at += code.bytes.len() as u64;
+    }
 
+    let (text_lines, entry_lines) = if source.lines.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        (text_lines(functions, &offsets, source, &mut btf), entry_lines(entries, &mut btf))
+    };
     let (text_name, syscall_name) = (btf.string(".text"), btf.string("syscall"));
-    let extension = btf::extension(&[(text_name, text_info), (syscall_name, entry_info)]);
+    let extension = btf::extension(&[
+        btf::Section { name: text_name, functions: text_info, lines: text_lines },
+        btf::Section { name: syscall_name, functions: entry_info, lines: entry_lines },
+    ]);
     let types = section(&mut elf, ".BTF", SectionKind::Metadata);
     elf.append_section_data(types, &btf.finish(), 4);
     let infos = section(&mut elf, ".BTF.ext", SectionKind::Metadata);
@@ -106,8 +131,44 @@ pub(crate) fn write(
     elf.write().map_err(|error| error.to_string())
 }
 
-/// The entry program's name.
-pub(crate) const ENTRY: &str = "wasm_entry";
+/// Line information for `.text`: the WebAssembly instruction as the text, with its source's file and line. The kernel
+/// wants one at each function's start (`check_btf_line`).
+fn text_lines(
+    functions: &[Linked<'_>],
+    offsets: &HashMap<u32, u64>,
+    source: &Source<'_>,
+    btf: &mut btf::Btf,
+) -> Vec<btf::Line> {
+    let mut all = Vec::new();
+    for function in functions {
+        let start = offsets.get(&function.index).copied().unwrap_or_default();
+        let mut last = None;
+        for &(slot, ref insn) in &function.code.insns {
+            if last.replace(insn.wasm) == Some(insn.wasm) {
+                continue;
+            }
+            let at = (start + u64::from(slot) * 8) as u32;
+            match source.lines.at(insn.wasm) {
+                Some(line) => all.push(btf.line(at, &line.file, &mnemonic::at(source.wasm, insn.wasm), line.line)),
+                None if slot == 0 => all.push(btf.line(at, "", &function.symbol, 0)),
+                None => {}
+            }
+        }
+    }
+    all
+}
+
+fn entry_lines(entries: &[(&str, Code)], btf: &mut btf::Btf) -> Vec<btf::Line> {
+    let mut at = 0;
+    entries
+        .iter()
+        .map(|(name, code)| {
+            let line = btf.line(at, "", name, 0);
+            at += code.bytes.len() as u32;
+            line
+        })
+        .collect()
+}
 
 #[allow(clippy::too_many_arguments)]
 fn relocate(

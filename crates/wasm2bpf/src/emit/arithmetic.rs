@@ -103,7 +103,7 @@ impl Emitter<'_> {
 
     fn rotate_by(&mut self, op: BinOp, ty: Ty, dst: Reg, a: Reg, amount: i32) {
         let width = bits(ty);
-        let left = if op == BinOp::Rotl { amount } else { -amount } & (width - 1);
+        let left = if op == BinOp::Rotl { amount } else { amount.wrapping_neg() } & (width - 1);
         let from = self.read(a, A);
         if left == 0 {
             return self.finish(dst, from);

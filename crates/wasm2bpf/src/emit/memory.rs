@@ -3,7 +3,7 @@
 use super::{A, B, BASE, Emitter, Target, code};
 use crate::{
     ir::{Addr, Area, Arg, Cell, Check, Reg, TrapKind, Ty, Width},
-    layout::{MEMORY_BYTES, ZERO},
+    layout::{MemoryPlace, ZERO},
     regalloc::Place,
 };
 
@@ -20,8 +20,10 @@ impl Emitter<'_> {
     /// Leaves in a register a pointer such that pointer + offset is the address, bounds checked.
     fn address(&mut self, addr: &Addr, width: Width) -> (u8, i16) {
         let extent = addr.offset.saturating_add(u64::from(width.bytes()));
-        let layout = self.program.layout;
-        let most = if self.memory_static { layout.memory_min } else { layout.memory_max };
+        let place = self.program.layout.memories[addr.memory as usize];
+        let fixed = !self.program.module.memories[addr.memory as usize].grows;
+        let most = if fixed { place.min } else { place.max };
+        let start = place.start + addr.offset;
         if extent > most {
             self.always_trap();
             return (BASE, 0);
@@ -32,11 +34,11 @@ impl Emitter<'_> {
                 self.asm.cast(A, from);
             }
             None if addr.check == Check::Proven => {
-                if let Ok(offset) = i16::try_from(addr.offset) {
+                if let Ok(offset) = i16::try_from(start) {
                     return (BASE, offset);
                 }
                 self.asm.mov(A, BASE);
-                self.asm.alu_imm(code::ALU64, code::ADD, A, addr.offset as i32);
+                self.asm.alu_imm(code::ALU64, code::ADD, A, start as i32);
                 return (A, 0);
             }
             None => {
@@ -45,13 +47,13 @@ impl Emitter<'_> {
             }
         }
         if addr.check == Check::Needed {
-            self.check(extent);
+            self.check(extent, place, fixed);
         }
         self.asm.alu(code::ALU64, code::ADD, A, BASE);
-        match i16::try_from(addr.offset) {
+        match i16::try_from(start) {
             Ok(offset) => (A, offset),
             Err(_) => {
-                self.asm.alu_imm(code::ALU64, code::ADD, A, addr.offset as i32);
+                self.asm.alu_imm(code::ALU64, code::ADD, A, start as i32);
                 (A, 0)
             }
         }
@@ -59,18 +61,18 @@ impl Emitter<'_> {
 
     /// Traps unless the address in the scratch, plus `extent`, is inside memory. The scratch is an arena pointer by
     /// now: comparing it tells the verifier nothing about the register that the address came from.
-    fn check(&mut self, extent: u64) {
-        let (code, source, limit) = if self.memory_static {
-            (code::JMP32 | code::JGT, 0, (self.program.layout.memory_min as i64 - extent as i64) as i32)
+    fn check(&mut self, extent: u64, place: MemoryPlace, fixed: bool) {
+        let (code, source, limit) = if fixed {
+            (code::JMP32 | code::JGT, 0, (place.min as i64 - extent as i64) as i32)
         } else {
-            self.asm.load(code::DW, B, BASE, MEMORY_BYTES as i16);
+            self.load_base(code::DW, B, place.bytes);
             self.asm.alu_imm(code::ALU64, code::ADD, B, -(extent as i64) as i32);
             (code::JMP | code::JSGT | code::X, B, 0)
         };
         if self.in_line {
             // The inverse jumps over the trap.
             let next = self.asm.label();
-            let inverse = if self.memory_static { code::JMP32 | code::JLE } else { code::JMP | code::JSLE | code::X };
+            let inverse = if fixed { code::JMP32 | code::JLE } else { code::JMP | code::JSLE | code::X };
             self.asm.push_to(inverse, A, source, 0, limit, Target::Label(next));
             self.trap_code(TrapKind::MemoryBounds);
             self.asm.place(next);

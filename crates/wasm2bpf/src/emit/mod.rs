@@ -20,6 +20,7 @@ use crate::{
     analysis::known::Decisions,
     ir::{Arg, BlockId, Function, Inst, Op, Reg, Term, TrapKind, Ty},
     layout::{FUEL, FUEL_EMPTY, Layout, TRAP, ZERO},
+    module::Module,
     regalloc::{Allocation, Place},
     trap::TrapSite,
 };
@@ -41,6 +42,7 @@ const OUT_OF_LINE: usize = 2000;
 pub(crate) struct Program<'a> {
     pub(crate) options: &'a Options,
     pub(crate) layout: &'a Layout,
+    pub(crate) module: &'a Module,
     pub(crate) functions: &'a HashMap<u32, Callee>,
 }
 
@@ -74,6 +76,8 @@ struct Emitter<'a> {
     frame: u32,
     asm: Assembler,
     blocks: Vec<Label>,
+    /// Blocks that several others go to, loops' headers aside.
+    joins: Vec<bool>,
     stubs: Vec<Stub>,
     sites: &'a mut Vec<TrapSite>,
     /// Stores the site and returns.
@@ -82,7 +86,6 @@ struct Emitter<'a> {
     propagate: Label,
     propagates: bool,
     in_line: bool,
-    memory_static: bool,
 }
 
 /// Emits one function. `exported` ones do not trust the upper halves of their 32-bit parameters.
@@ -93,7 +96,6 @@ pub(crate) fn function(
     program: &Program<'_>,
     sites: &mut Vec<TrapSite>,
     exported: bool,
-    memory_static: bool,
 ) -> Option<Code> {
     let mut asm = Assembler::default();
     let blocks = f.blocks.iter().map(|_| asm.label()).collect();
@@ -107,13 +109,13 @@ pub(crate) fn function(
         frame: program.functions.get(&f.index).map_or(0, |callee| callee.frame),
         asm,
         blocks,
+        joins: joins(f),
         stubs: Vec::new(),
         sites,
         trap,
         propagate,
         propagates: false,
         in_line: may_trap > OUT_OF_LINE,
-        memory_static,
     };
     emitter.prologue(exported);
     for id in 0..f.blocks.len() as u32 {
@@ -123,6 +125,14 @@ pub(crate) fn function(
     let mut asm = emitter.asm;
     peephole::run(&mut asm);
     asm.assemble(program.options.isa >= crate::Isa::V4)
+}
+
+fn joins(f: &Function) -> Vec<bool> {
+    let mut predecessors = vec![0u32; f.blocks.len()];
+    for block in &f.blocks {
+        block.term.successors(|to| predecessors[to.0 as usize] += 1);
+    }
+    f.blocks.iter().zip(predecessors).map(|(block, count)| count > 1 && !block.header).collect()
 }
 
 /// Whether an instruction can end the run itself.
@@ -237,6 +247,9 @@ impl Emitter<'_> {
     fn block(&mut self, id: BlockId) {
         let block = self.f.block(id);
         let label = self.blocks[id.0 as usize];
+        if self.joins[id.0 as usize] {
+            self.asm.checkpoint();
+        }
         self.asm.place(label);
         if block.header {
             self.asm.wasm = block.insts.first().map_or(block.term_offset, |inst| inst.offset);

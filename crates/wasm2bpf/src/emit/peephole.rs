@@ -1,5 +1,5 @@
-//! What is obviously superfluous in finished code: jumps to the next instruction, jumps to jumps, and what follows a
-//! jump with no label before it.
+//! What is obviously superfluous in finished code: jumps to the next instruction, jumps to jumps, and what nothing
+//! reaches.
 
 use super::insn::{Assembler, Target};
 
@@ -26,28 +26,33 @@ fn thread_jumps(asm: &mut Assembler) {
     }
 }
 
-fn remove(asm: &mut Assembler) {
-    let mut labelled = vec![false; asm.insns.len() + 1];
-    for insn in &asm.insns {
-        if let Target::Label(label) = insn.target {
-            labelled[asm.labels[label.0 as usize]] = true;
-        }
-    }
-    let mut keep = vec![true; asm.insns.len()];
-    let mut reachable = true;
-    for (index, insn) in asm.insns.iter().enumerate() {
-        reachable |= labelled[index];
-        keep[index] = reachable;
-        if !reachable {
+/// What can be reached from the start: the verifier refuses a program in which anything cannot.
+fn reachable(asm: &Assembler) -> Vec<bool> {
+    let mut found = vec![false; asm.insns.len()];
+    let mut work = vec![0];
+    while let Some(index) = work.pop() {
+        let Some(insn) = asm.insns.get(index) else { continue };
+        if std::mem::replace(&mut found[index], true) {
             continue;
         }
+        if let Target::Label(label) = insn.target {
+            work.push(asm.labels[label.0 as usize]);
+        }
+        if !insn.is_jump() && !insn.is_exit() {
+            work.push(index + 1);
+        }
+    }
+    found
+}
+
+fn remove(asm: &mut Assembler) {
+    let mut keep = reachable(asm);
+    for (index, insn) in asm.insns.iter().enumerate() {
         if let Target::Label(label) = insn.target
             && insn.is_jump()
             && asm.labels[label.0 as usize] == index + 1
         {
             keep[index] = false;
-        } else if insn.is_jump() || insn.is_exit() {
-            reachable = false;
         }
     }
     let mut new_index = Vec::with_capacity(asm.insns.len() + 1);

@@ -147,6 +147,8 @@ impl Width {
 /// The address of an access: the low 32 bits of a register, or none for a constant address, plus an offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addr {
+    /// Which memory.
+    pub memory: u32,
     /// The register, if the address is not constant.
     pub base: Option<Reg>,
     /// What is added, before the bounds are checked.
@@ -170,8 +172,8 @@ pub enum Check {
 pub enum Cell {
     /// A global's value, 64 bits.
     Global(u32),
-    /// The number of bytes of linear memory, 64 bits.
-    MemoryBytes,
+    /// The number of bytes of a linear memory, 64 bits.
+    MemoryBytes(u32),
     /// The number of entries of a table, 32 bits.
     TableSize(u32),
     /// The length left of a data segment, 32 bits: 0 once dropped.
@@ -194,8 +196,8 @@ pub enum Area {
     Elements(u32),
     /// A data segment's bytes.
     Data(u32),
-    /// Linear memory itself, for bulk operations that have checked their ranges.
-    Memory,
+    /// A linear memory itself, for bulk operations that have checked their ranges.
+    Memory(u32),
     /// The shadow stack, addressed in bytes.
     Shadow,
 }

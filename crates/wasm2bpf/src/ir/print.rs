@@ -43,6 +43,9 @@ impl fmt::Display for Cmp {
 
 impl fmt::Display for Addr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.memory != 0 {
+            write!(f, "memory {} ", self.memory)?;
+        }
         match self.base {
             Some(base) => write!(f, "[{base} + {}]", self.offset)?,
             None => write!(f, "[{}]", self.offset)?,

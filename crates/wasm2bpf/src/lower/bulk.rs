@@ -8,7 +8,7 @@ impl Lowering<'_> {
     /// where the trap belongs, and a routine does the rest.
     pub(super) fn bulk(&mut self, routine: Routine, to: Cell, from: Option<Cell>) {
         let args = self.pop_values(3);
-        let kind = if to == Cell::MemoryBytes { TrapKind::MemoryBounds } else { TrapKind::TableBounds };
+        let kind = if matches!(to, Cell::MemoryBytes(_)) { TrapKind::MemoryBounds } else { TrapKind::TableBounds };
         if let Some(from) = from {
             self.check_range(args[1], args[2], from, kind);
         }

@@ -49,7 +49,7 @@ impl Lowering<'_> {
             BlockType::Empty => (Vec::new(), Vec::new()),
             BlockType::Type(ty) => (Vec::new(), vec![ty.into()]),
             BlockType::FuncType(index) => {
-                let signature = &self.module.types[index as usize];
+                let signature = &self.module.types[self.part.ty(index)];
                 (signature.param_types().collect(), signature.result_types().collect())
             }
         }

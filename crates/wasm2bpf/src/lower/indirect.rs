@@ -12,13 +12,17 @@ impl Lowering<'_> {
         let null = Cmp { op: CmpOp::Eq, ty: Ty::I32, a: callee, b: Arg::Imm(0) };
         self.trap_if(null, TrapKind::UninitializedElement);
 
-        let canonical = self.module.canonical[ty as usize];
-        let candidates: Vec<u32> =
-            self.module.referenced.iter().copied().filter(|&f| self.module.canonical_type(f) == canonical).collect();
+        let ty = self.part.ty(ty);
+        let canonical = self.module.canonical[ty];
+        let candidates: Vec<u32> = self.module.referenced[self.part.group as usize]
+            .iter()
+            .copied()
+            .filter(|&f| self.module.canonical_type(f) == canonical)
+            .collect();
         for &function in &candidates {
             self.check_import(function)?;
         }
-        let signature = &self.module.types[ty as usize];
+        let signature = &self.module.types[ty];
         let count = signature.params.len();
         let result_types: Vec<Ty> = signature.result_types().collect();
         // The arguments are read in several blocks: locals would do, constants must be registers there.

@@ -11,12 +11,12 @@ mod numeric;
 mod operators;
 pub(crate) mod routines;
 
-use wasmparser::{BinaryReader, FunctionBody};
+use wasmparser::{BinaryReader, FunctionBody, MemArg};
 
 use crate::{
     Binding, Options, Reason, Refusal,
     ir::{Addr, Arg, Block, BlockId, Check, Cmp, CmpOp, Function, Inst, Op, Reg, Term, TrapKind, Ty},
-    module::Module,
+    module::{Module, Part},
     refusal::Limit,
 };
 use control::Frame;
@@ -37,6 +37,8 @@ const COMPLEXITY: u64 = 1 << 28;
 
 pub(crate) struct Lowering<'m> {
     module: &'m Module,
+    /// The one of the linked modules that the function comes from.
+    part: &'m Part,
     options: &'m Options,
     routines: &'m mut routines::Routines,
     f: Function,
@@ -79,6 +81,7 @@ impl<'m> Lowering<'m> {
         };
         let mut this = Self {
             module,
+            part: module.part_of(index),
             options,
             routines,
             f,
@@ -92,7 +95,7 @@ impl<'m> Lowering<'m> {
             depth: 0,
             offset: 0,
         };
-        if signature.params.len() > 64 || signature.results.len() > 64 {
+        if signature.results.len() > 64 {
             return Err(this.refuse(Reason::Limit(Limit::Signature)));
         }
         let range = module.bodies[index as usize - module.imported_functions.len()].range.clone();
@@ -160,7 +163,7 @@ impl<'m> Lowering<'m> {
 
     fn refuse(&self, reason: Reason) -> Refusal {
         let name = self.module.function_name(self.f.index).map(str::to_owned);
-        Refusal { reason, function: Some(self.f.index), name, offset: self.offset as usize }
+        Refusal { reason, function: Some(self.f.index), name, offset: self.offset as usize - self.part.bytes.start }
     }
 
     fn new_block(&mut self) -> BlockId {
@@ -369,10 +372,11 @@ impl<'m> Lowering<'m> {
         self.push_op(Op::TrapIf { cmp, kind });
     }
 
-    fn address(&mut self, entry: Entry, offset: u64) -> Addr {
+    fn address(&mut self, entry: Entry, memarg: &MemArg) -> Addr {
+        let (memory, offset, check) = (self.part.memories[0], memarg.offset, Check::Needed);
         match entry {
-            Entry::Const(value, _) => Addr { base: None, offset: offset + value as u64, check: Check::Needed },
-            _ => Addr { base: Some(self.reg_of(entry)), offset, check: Check::Needed },
+            Entry::Const(value, _) => Addr { memory, base: None, offset: offset + value as u64, check },
+            _ => Addr { memory, base: Some(self.reg_of(entry)), offset, check },
         }
     }
 

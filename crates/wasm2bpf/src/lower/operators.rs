@@ -44,8 +44,10 @@ impl Lowering<'_> {
                 self.branch_table(&depths, targets.default());
             }
             O::Return => self.return_(),
-            O::Call { function_index } => self.call(*function_index)?,
-            O::CallIndirect { type_index, table_index } => self.call_indirect(*type_index, *table_index)?,
+            O::Call { function_index } => self.call(self.part.functions[*function_index as usize])?,
+            O::CallIndirect { type_index, table_index } => {
+                self.call_indirect(*type_index, self.part.tables[*table_index as usize])?
+            }
             O::Drop => {
                 self.pop();
             }
@@ -80,6 +82,7 @@ impl Lowering<'_> {
                 });
             }
             O::GlobalGet { global_index } => {
+                let global_index = self.part.globals[global_index as usize];
                 let ty = Ty::from(self.module.globals[global_index as usize].ty);
                 if ty == Ty::Other {
                     return Err(self.refuse(Reason::Feature("vectors (SIMD)".to_owned())));
@@ -87,6 +90,7 @@ impl Lowering<'_> {
                 self.define(ty, |dst| Op::Get { dst, cell: Cell::Global(global_index) });
             }
             O::GlobalSet { global_index } => {
+                let global_index = self.part.globals[global_index as usize];
                 let value = self.pop_value();
                 self.push_op(Op::Put { cell: Cell::Global(global_index), value });
             }
@@ -119,22 +123,33 @@ impl Lowering<'_> {
             O::I64Store { memarg } | O::F64Store { memarg } => self.store(W64, memarg),
             O::I32Store8 { memarg } | O::I64Store8 { memarg } => self.store(W8, memarg),
             O::I32Store16 { memarg } | O::I64Store16 { memarg } => self.store(W16, memarg),
-            O::MemorySize { .. } => {
-                let bytes = self.compute(i64, |dst| Op::Get { dst, cell: Cell::MemoryBytes });
+            O::MemorySize { mem } => {
+                let cell = Cell::MemoryBytes(self.part.memories[*mem as usize]);
+                let bytes = self.compute(i64, |dst| Op::Get { dst, cell });
                 let b = Arg::Imm(16);
                 self.define(i32, |dst| Op::Bin { op: BinOp::ShrU, ty: i64, dst, a: bytes, b });
             }
-            O::MemoryGrow { .. } => {
+            O::MemoryGrow { mem } => {
                 let delta = self.pop_value();
-                self.call_routine(Routine::MemoryGrow, vec![delta], Some(i32));
+                self.call_routine(Routine::MemoryGrow(self.part.memories[*mem as usize]), vec![delta], Some(i32));
             }
-            O::MemoryCopy { .. } => self.bulk(Routine::MemoryCopy, Cell::MemoryBytes, Some(Cell::MemoryBytes)),
-            O::MemoryFill { .. } => self.bulk(Routine::MemoryFill, Cell::MemoryBytes, None),
-            O::MemoryInit { data_index, .. } => {
-                self.bulk(Routine::MemoryInit(*data_index), Cell::MemoryBytes, Some(Cell::DataLength(*data_index)))
+            O::MemoryCopy { dst_mem, .. } => {
+                let memory = self.part.memories[*dst_mem as usize];
+                let cell = Cell::MemoryBytes(memory);
+                self.bulk(Routine::MemoryCopy(memory), cell, Some(cell));
+            }
+            O::MemoryFill { mem } => {
+                let memory = self.part.memories[*mem as usize];
+                self.bulk(Routine::MemoryFill(memory), Cell::MemoryBytes(memory), None);
+            }
+            O::MemoryInit { data_index, mem } => {
+                let (memory, data) = (self.part.memories[*mem as usize], self.part.data.start + data_index);
+                let routine = Routine::MemoryInit(memory, data);
+                self.bulk(routine, Cell::MemoryBytes(memory), Some(Cell::DataLength(data)));
             }
             O::DataDrop { data_index } => {
-                self.push_op(Op::Put { cell: Cell::DataLength(*data_index), value: Arg::Imm(0) });
+                let cell = Cell::DataLength(self.part.data.start + data_index);
+                self.push_op(Op::Put { cell, value: Arg::Imm(0) });
             }
             _ => return Ok(false),
         }
@@ -143,7 +158,7 @@ impl Lowering<'_> {
 
     fn load(&mut self, width: Width, memarg: &MemArg, ty: Ty, signed: bool) {
         let entry = self.pop();
-        let addr = self.address(entry, memarg.offset);
+        let addr = self.address(entry, memarg);
         self.define(ty, |dst| Op::Load { width, dst, addr, sign: signed.then_some(ty) });
     }
 
@@ -155,39 +170,51 @@ impl Lowering<'_> {
             _ => self.arg_of(value),
         };
         let entry = self.pop();
-        let addr = self.address(entry, memarg.offset);
+        let addr = self.address(entry, memarg);
         self.push_op(Op::Store { width, addr, value });
     }
 
     fn reference(&mut self, op: &O<'_>) -> Result<bool> {
         match *op {
             O::RefNull { .. } => self.stack.push(Entry::Const(0, Ty::I32)),
-            O::RefFunc { function_index } => self.stack.push(Entry::Const(i64::from(function_index) + 1, Ty::I32)),
+            O::RefFunc { function_index } => {
+                let function = self.part.functions[function_index as usize];
+                self.stack.push(Entry::Const(i64::from(function) + 1, Ty::I32));
+            }
             O::RefIsNull => {
                 let a = self.pop_reg();
                 let cmp = crate::ir::Cmp { op: CmpOp::Eq, ty: Ty::I32, a, b: Arg::Imm(0) };
                 self.define(Ty::I32, |dst| Op::Set { dst, cmp });
             }
-            O::TableGet { table } => self.table_get(table),
-            O::TableSet { table } => self.table_set(table),
-            O::TableSize { table } => self.define(Ty::I32, |dst| Op::Get { dst, cell: Cell::TableSize(table) }),
+            O::TableGet { table } => self.table_get(self.part.tables[table as usize]),
+            O::TableSet { table } => self.table_set(self.part.tables[table as usize]),
+            O::TableSize { table } => {
+                let cell = Cell::TableSize(self.part.tables[table as usize]);
+                self.define(Ty::I32, |dst| Op::Get { dst, cell });
+            }
             O::TableGrow { table } => {
                 let (delta, value) = (self.pop_value(), self.pop_value());
-                self.call_routine(Routine::TableGrow(table), vec![value, delta], Some(Ty::I32));
+                self.call_routine(
+                    Routine::TableGrow(self.part.tables[table as usize]),
+                    vec![value, delta],
+                    Some(Ty::I32),
+                );
             }
-            O::TableFill { table } => self.bulk(Routine::TableFill(table), Cell::TableSize(table), None),
-            O::TableCopy { dst_table, src_table } => self.bulk(
-                Routine::TableCopy(dst_table, src_table),
-                Cell::TableSize(dst_table),
-                Some(Cell::TableSize(src_table)),
-            ),
-            O::TableInit { elem_index, table } => self.bulk(
-                Routine::TableInit(table, elem_index),
-                Cell::TableSize(table),
-                Some(Cell::ElementLength(elem_index)),
-            ),
+            O::TableFill { table } => {
+                let table = self.part.tables[table as usize];
+                self.bulk(Routine::TableFill(table), Cell::TableSize(table), None);
+            }
+            O::TableCopy { dst_table, src_table } => {
+                let (to, from) = (self.part.tables[dst_table as usize], self.part.tables[src_table as usize]);
+                self.bulk(Routine::TableCopy(to, from), Cell::TableSize(to), Some(Cell::TableSize(from)));
+            }
+            O::TableInit { elem_index, table } => {
+                let (to, from) = (self.part.tables[table as usize], self.part.elements.start + elem_index);
+                self.bulk(Routine::TableInit(to, from), Cell::TableSize(to), Some(Cell::ElementLength(from)));
+            }
             O::ElemDrop { elem_index } => {
-                self.push_op(Op::Put { cell: Cell::ElementLength(elem_index), value: Arg::Imm(0) });
+                let cell = Cell::ElementLength(self.part.elements.start + elem_index);
+                self.push_op(Op::Put { cell, value: Arg::Imm(0) });
             }
             _ => return Ok(false),
         }

@@ -13,13 +13,13 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Routine {
     /// (to, from, bytes)
-    MemoryCopy,
+    MemoryCopy(u32),
     /// (to, byte, bytes)
-    MemoryFill,
-    /// (to, from, bytes)
-    MemoryInit(u32),
+    MemoryFill(u32),
+    /// (to, from, bytes), of a memory from a data segment
+    MemoryInit(u32, u32),
     /// (pages) → pages before, or −1
-    MemoryGrow,
+    MemoryGrow(u32),
     /// (to, from, entries)
     TableCopy(u32, u32),
     /// (to, from, entries), of a table from an element segment
@@ -52,9 +52,9 @@ impl Routines {
 }
 
 /// How far memory may grow, in pages.
-pub(crate) fn memory_limit(module: &Module, options: &Options) -> u64 {
+pub(crate) fn memory_limit(module: &Module, options: &Options, memory: u32) -> u64 {
     let granted = u64::from(options.max_memory_pages);
-    module.memory.map_or(0, |memory| memory.max.unwrap_or(65536).min(granted).max(memory.min))
+    module.memories.get(memory as usize).map_or(0, |memory| memory.max.unwrap_or(65536).min(granted).max(memory.min))
 }
 
 /// How far a table may grow, in entries.
@@ -71,10 +71,10 @@ struct Builder {
 impl Builder {
     fn build(index: u32, routine: Routine, module: &Module, options: &Options) -> Function {
         let (name, params, grows) = match routine {
-            Routine::MemoryCopy => ("memory.copy".to_owned(), 3, false),
-            Routine::MemoryFill => ("memory.fill".to_owned(), 3, false),
-            Routine::MemoryInit(data) => (format!("memory.init {data}"), 3, false),
-            Routine::MemoryGrow => ("memory.grow".to_owned(), 1, true),
+            Routine::MemoryCopy(_) => ("memory.copy".to_owned(), 3, false),
+            Routine::MemoryFill(_) => ("memory.fill".to_owned(), 3, false),
+            Routine::MemoryInit(_, data) => (format!("memory.init {data}"), 3, false),
+            Routine::MemoryGrow(_) => ("memory.grow".to_owned(), 1, true),
             Routine::TableCopy(to, from) => (format!("table.copy {to} {from}"), 3, false),
             Routine::TableInit(table, elements) => (format!("table.init {table} {elements}"), 3, false),
             Routine::TableFill(table) => (format!("table.fill {table}"), 3, false),
@@ -86,10 +86,14 @@ impl Builder {
         let mut b = Self { f, block: BlockId(0) };
         b.begin();
         match routine {
-            Routine::MemoryCopy => b.copy(Area::Memory, Area::Memory, true),
-            Routine::MemoryInit(data) => b.copy_up(Area::Memory, Area::Data(data), &[Width::W64, Width::W8]),
-            Routine::MemoryFill => b.memory_fill(),
-            Routine::MemoryGrow => b.memory_grow(memory_limit(module, options)),
+            Routine::MemoryCopy(memory) => b.copy(Area::Memory(memory), Area::Memory(memory), true),
+            Routine::MemoryInit(memory, data) => {
+                b.copy_up(Area::Memory(memory), Area::Data(data), &[Width::W64, Width::W8]);
+            }
+            Routine::MemoryFill(memory) => b.memory_fill(Area::Memory(memory)),
+            Routine::MemoryGrow(memory) => {
+                b.memory_grow(Cell::MemoryBytes(memory), memory_limit(module, options, memory));
+            }
             Routine::TableCopy(to, from) => {
                 b.scale(&[0, 1, 2]);
                 b.copy(Area::Table(to), Area::Table(from), false);
@@ -208,24 +212,24 @@ impl Builder {
         }
     }
 
-    fn memory_fill(&mut self) {
+    fn memory_fill(&mut self, memory: Area) {
         let (pattern, ones) = (self.f.reg(Ty::I64), self.f.reg(Ty::I64));
         self.bin(BinOp::And, Ty::I64, pattern, Reg(1), Arg::Imm(0xff));
         self.push(Op::Const { dst: ones, value: 0x0101_0101_0101_0101 });
         self.bin(BinOp::Mul, Ty::I64, pattern, pattern, Arg::Reg(ones));
-        self.fill(Area::Memory, &[(Width::W64, pattern), (Width::W8, Reg(1))]);
+        self.fill(memory, &[(Width::W64, pattern), (Width::W8, Reg(1))]);
         self.end(Term::Return(Vec::new()));
     }
 
-    fn memory_grow(&mut self, limit: u64) {
+    fn memory_grow(&mut self, cell: Cell, limit: u64) {
         let (bytes, new, pages) = (self.f.reg(Ty::I64), self.f.reg(Ty::I64), self.f.reg(Ty::I32));
-        self.push(Op::Get { dst: bytes, cell: Cell::MemoryBytes });
+        self.push(Op::Get { dst: bytes, cell });
         self.bin(BinOp::Shl, Ty::I64, new, Reg(0), Arg::Imm(16));
         self.bin(BinOp::Add, Ty::I64, new, new, Arg::Reg(bytes));
         self.bin(BinOp::ShrU, Ty::I64, pages, bytes, Arg::Imm(16));
         let max = self.f.reg(Ty::I64);
         self.push(Op::Const { dst: max, value: (limit << 16) as i64 });
-        self.grow(new, max, Cell::MemoryBytes, pages, |_, _| {});
+        self.grow(new, max, cell, pages, |_, _| {});
     }
 
     fn table_grow(&mut self, table: u32, limit: u64) {

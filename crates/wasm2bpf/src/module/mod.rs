@@ -1,9 +1,11 @@
 //! Bytes → [`Module`]: validated by `wasmparser`, then kept as the tables that the later stages look things up in.
 
 mod constant;
+mod link;
 mod parse;
 
 pub use constant::{ConstExpr, ConstOp};
+pub use link::{Mismatch, Need, Part, Providers};
 
 /// The type of a value as the compiler keeps it: floats and references are moved as the integers of their width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +52,8 @@ impl Signature {
 /// A table: its limits, in entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
+    /// What its entries are.
+    pub ty: wasmparser::RefType,
     /// Entries at the start.
     pub min: u64,
     /// Entries it may grow to, when declared.
@@ -67,6 +71,8 @@ pub struct Memory {
     pub max: Option<u64>,
     /// Whether it comes from outside.
     pub imported: bool,
+    /// Whether any body grows it.
+    pub grows: bool,
 }
 
 /// A global.
@@ -96,7 +102,7 @@ pub enum Placement {
     Passive,
     /// Copied at instantiation.
     Active {
-        /// The table; 0 for memory.
+        /// The table, or the memory.
         index: u32,
         /// Where in it.
         offset: ConstExpr,
@@ -154,16 +160,18 @@ pub struct Module {
     pub imported_functions: Vec<Import>,
     /// Imported globals.
     pub imported_globals: Vec<Import>,
+    /// Imported tables.
+    pub imported_tables: Vec<Import>,
+    /// Imported memories.
+    pub imported_memories: Vec<Import>,
     /// Tables, imported ones first.
     pub tables: Vec<Table>,
-    /// Linear memory.
-    pub memory: Option<Memory>,
+    /// Linear memories: at most one in a module, one for each in linked ones.
+    pub memories: Vec<Memory>,
     /// Globals, imported ones first.
     pub globals: Vec<Global>,
     /// Exports.
     pub exports: Vec<Export>,
-    /// The start function.
-    pub start: Option<u32>,
     /// Element segments.
     pub elements: Vec<Elements>,
     /// Data segments.
@@ -172,10 +180,14 @@ pub struct Module {
     pub bodies: Vec<Body>,
     /// Functions' names from the name section.
     pub names: std::collections::BTreeMap<u32, String>,
-    /// Whether any body grows memory.
-    pub grows_memory: bool,
-    /// Functions that references can point to: those in element segments, globals and `ref.func`.
-    pub referenced: std::collections::BTreeSet<u32>,
+    /// The modules that this one was linked from, in the order in which they are instantiated; one that was not
+    /// linked is its own only part.
+    pub parts: Vec<Part>,
+    /// By [`Part::group`], the functions that references can point to: those in element segments, globals and
+    /// `ref.func`.
+    pub referenced: Vec<std::collections::BTreeSet<u32>>,
+    /// For each exported function, where its first export is; made when a name is first asked for.
+    exported: std::sync::OnceLock<std::collections::HashMap<u32, usize>>,
 }
 
 impl Module {
@@ -196,14 +208,25 @@ impl Module {
 
     /// A function's name: its export's, else the name section's.
     pub fn function_name(&self, function: u32) -> Option<&str> {
-        let export = self.exports.iter().find(|e| e.kind == wasmparser::ExternalKind::Func && e.index == function);
+        let names = self.exported.get_or_init(|| {
+            let functions = self.exports.iter().enumerate().rev();
+            let functions = functions.filter(|(_, export)| export.kind == wasmparser::ExternalKind::Func);
+            functions.map(|(position, export)| (export.index, position)).collect()
+        });
+        let export = names.get(&function).and_then(|&position| self.exports.get(position));
         export.map(|e| e.name.as_str()).or_else(|| self.names.get(&function).map(String::as_str))
     }
 
-    /// The functions that can be called from outside: exports and the start function.
+    /// The part that a function which is not imported comes from.
+    pub fn part_of(&self, function: u32) -> &Part {
+        let after = self.parts.partition_point(|part| part.defined.start <= function);
+        &self.parts[after.saturating_sub(1)]
+    }
+
+    /// The functions that can be called from outside: exports and start functions.
     pub fn roots(&self) -> Vec<u32> {
         let exported = self.exports.iter().filter(|e| e.kind == wasmparser::ExternalKind::Func).map(|e| e.index);
-        let mut roots: Vec<u32> = exported.chain(self.start).collect();
+        let mut roots: Vec<u32> = exported.chain(self.parts.iter().filter_map(|part| part.start)).collect();
         roots.sort_unstable();
         roots.dedup();
         roots

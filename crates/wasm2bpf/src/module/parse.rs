@@ -1,19 +1,21 @@
 //! The sections of a module, read after validation.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use wasmparser::{
     DataKind, ElementItems, ElementKind, Name, Operator, Parser, Payload, TableInit, TypeRef, Validator, WasmFeatures,
 };
 
 use super::{
-    Body, ConstExpr, ConstOp, Data, Elements, Export, Global, Import, Memory, Module, Placement, Signature, Table,
+    Body, ConstExpr, ConstOp, Data, Elements, Export, Global, Import, Memory, Module, Part, Placement, Signature, Table,
 };
 use crate::{Reason, Refusal};
 
 pub(super) fn invalid(error: wasmparser::BinaryReaderError) -> Refusal {
     let offset = error.offset() as usize;
-    Refusal { reason: Reason::Invalid(error.message().to_owned()), function: None, name: None, offset }
+    // The validator prints bytes over several lines.
+    let words: Vec<&str> = error.message().split_whitespace().collect();
+    Refusal { reason: Reason::Invalid(words.join(" ")), function: None, name: None, offset }
 }
 
 fn feature(what: &str, offset: usize) -> Refusal {
@@ -28,16 +30,21 @@ impl Module {
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let features = WasmFeatures::WASM2 | WasmFeatures::EXTENDED_CONST;
         Validator::new_with_features(features).validate_all(bytes).map_err(invalid)?;
-        let mut module = Self::default();
+        let mut module = Self { parts: vec![Part::default()], referenced: vec![BTreeSet::new()], ..Self::default() };
         for payload in Parser::new(0).parse_all(bytes) {
             module.section(payload.map_err(invalid)?)?;
         }
         module.find_references();
-        let mut first = HashMap::new();
-        for (index, ty) in module.types.iter().enumerate() {
-            module.canonical.push(*first.entry(ty.clone()).or_insert(index as u32));
-        }
+        module.number_types();
+        module.parts[0] = Part::whole(&module, bytes.len(), module.parts[0].start);
         Ok(module)
+    }
+
+    /// Gives equal types the same number.
+    pub(super) fn number_types(&mut self) {
+        let mut first = HashMap::new();
+        let numbers = self.types.iter().enumerate();
+        self.canonical = numbers.map(|(index, ty)| *first.entry(ty.clone()).or_insert(index as u32)).collect();
     }
 
     fn section(&mut self, payload: Payload<'_>) -> Result<(), Refusal> {
@@ -65,13 +72,15 @@ impl Module {
                     if let TableInit::Expr(_) = table.init {
                         return Err(feature("a table with an initial value", 0));
                     }
-                    self.tables.push(Table { min: table.ty.initial, max: table.ty.maximum, imported: false });
+                    let (ty, min, max) = (table.ty.element_type, table.ty.initial, table.ty.maximum);
+                    self.tables.push(Table { ty, min, max, imported: false });
                 }
             }
             Payload::MemorySection(reader) => {
                 for memory in reader {
                     let memory = memory.map_err(invalid)?;
-                    self.memory = Some(Memory { min: memory.initial, max: memory.maximum, imported: false });
+                    let (min, max) = (memory.initial, memory.maximum);
+                    self.memories.push(Memory { min, max, imported: false, grows: false });
                 }
             }
             Payload::GlobalSection(reader) => {
@@ -87,7 +96,7 @@ impl Module {
                     self.exports.push(Export { name: export.name.to_owned(), kind: export.kind, index: export.index });
                 }
             }
-            Payload::StartSection { func, .. } => self.start = Some(func),
+            Payload::StartSection { func, .. } => self.parts[0].start = Some(func),
             Payload::ElementSection(reader) => {
                 for elements in reader {
                     self.elements(&elements.map_err(invalid)?)?;
@@ -124,9 +133,13 @@ impl Module {
                 self.functions.push(ty);
                 self.imported_functions.push(named);
             }
-            TypeRef::Table(ty) => self.tables.push(Table { min: ty.initial, max: ty.maximum, imported: true }),
+            TypeRef::Table(ty) => {
+                self.tables.push(Table { ty: ty.element_type, min: ty.initial, max: ty.maximum, imported: true });
+                self.imported_tables.push(named);
+            }
             TypeRef::Memory(ty) => {
-                self.memory = Some(Memory { min: ty.initial, max: ty.maximum, imported: true });
+                self.memories.push(Memory { min: ty.initial, max: ty.maximum, imported: true, grows: false });
+                self.imported_memories.push(named);
             }
             TypeRef::Global(ty) => {
                 self.globals.push(Global { ty: ty.content_type, mutable: ty.mutable, init: None });
@@ -168,9 +181,9 @@ impl Module {
         let mut reader = body.get_operators_reader().map_err(invalid)?;
         while !reader.eof() {
             match reader.read().map_err(invalid)? {
-                Operator::MemoryGrow { .. } => self.grows_memory = true,
+                Operator::MemoryGrow { mem } => self.memories[mem as usize].grows = true,
                 Operator::RefFunc { function_index } => {
-                    self.referenced.insert(function_index);
+                    self.referenced[0].insert(function_index);
                 }
                 _ => {}
             }
@@ -193,6 +206,6 @@ impl Module {
         let from_globals = self.globals.iter().filter_map(|g| g.init.as_ref()).filter_map(ConstExpr::function);
         let from_elements = self.elements.iter().flat_map(|e| &e.items).filter_map(ConstExpr::function);
         let found: Vec<u32> = from_globals.chain(from_elements).collect();
-        self.referenced.extend(found);
+        self.referenced[0].extend(found);
     }
 }

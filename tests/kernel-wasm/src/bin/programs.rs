@@ -1,17 +1,21 @@
-//! The programs' bars: the kernel against `clang -target bpf` of the same source, native code and wasmtime.
+//! The bars of WebAssembly in the kernel: programs against `clang -target bpf` of the same source, native code and
+//! wasmtime; what the verifier walks; how fast modules compile and load.
 //!
-//! Needs root and clang 19. Each figure is the median of interleaved repeats; ratios are within this run.
+//! Needs root and clang 19. Each figure is the median of interleaved repeats, in the thread's own time; ratios are within
+//! this run. A table for
+//! people, or with `--figures` lines for `xtask bench`; `--write PAGE` puts the table into the documentation.
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
 };
 
 use skep_bpf::kernel_wasm::{LoadOptions, Loaded};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_kernel_wasm::{
     document,
+    figure::{Bar, Figure},
+    generated,
     programs::{InKernel, InWasmtime, PROGRAMS, Program},
 };
 
@@ -27,9 +31,9 @@ unsigned run(unsigned);
 int main(int c, char **v)
 {
 	struct timespec a, b;
-	clock_gettime(CLOCK_MONOTONIC, &a);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &a);
 	unsigned sum = run(atoi(v[1]));
-	clock_gettime(CLOCK_MONOTONIC, &b);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &b);
 	printf("%u %lld\n", sum, (b.tv_sec - a.tv_sec) * 1000000000ll + b.tv_nsec - a.tv_nsec);
 }
 "#;
@@ -46,8 +50,8 @@ fn clang(arguments: &[&str]) -> Result<()> {
 fn native(program: &Program, dir: &Path) -> Result<PathBuf> {
     let main = dir.join("main.c");
     std::fs::write(&main, NATIVE_MAIN).map_err(Error::io)?;
-    let out = dir.join(program.name);
-    let source = sources().join(format!("{}.c", program.name));
+    let out = dir.join(program.source());
+    let source = sources().join(format!("{}.c", program.source()));
     let text = |path: &Path| path.display().to_string();
     clang(&["-O2", "-w", "-o", &text(&out), &text(&source), &text(&main)])?;
     Ok(out)
@@ -65,7 +69,9 @@ fn run_native(executable: &Path, rounds: u32) -> Result<(u32, u64)> {
 
 /// The headers of the kernel that libbpf's crate carries: a distribution's may not know arenas.
 fn headers() -> Option<String> {
-    let registry = Path::new(&std::env::var_os("HOME")?).join(".cargo/registry/src");
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cargo")))?;
+    let registry = home.join("registry/src");
     let mut found: Vec<PathBuf> = std::fs::read_dir(registry)
         .ok()?
         .flatten()
@@ -78,10 +84,11 @@ fn headers() -> Option<String> {
 }
 
 fn bpf(program: &Program, dir: &Path) -> Result<Loaded> {
-    let source = dir.join(format!("{}.bpf.c", program.name));
+    let source = dir.join(format!("{}.bpf.c", program.source()));
     let include = |name: &str| format!("#include \"{}\"\n", sources().join(name).display());
-    std::fs::write(&source, include(&format!("{}.c", program.name)) + &include("entry.bpf.h")).map_err(Error::io)?;
-    let out = dir.join(format!("{}.bpf.o", program.name));
+    std::fs::write(&source, include(&format!("{}.c", program.source())) + &include("entry.bpf.h"))
+        .map_err(Error::io)?;
+    let out = dir.join(format!("{}.bpf.o", program.source()));
     let headers = headers().ok_or_else(|| Error::new(Kind::NotFound, "no headers of libbpf-sys"))?;
     let text = |path: &Path| path.display().to_string();
     let include = format!("-I{headers}");
@@ -105,20 +112,29 @@ fn median(mut times: Vec<u64>) -> u64 {
     times[times.len() / 2]
 }
 
+/// Nanoseconds that this thread has run, in user space and in the kernel.
+fn thread_time() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// The thread's own time: another process on the same processor adds nothing to it.
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, u64)> {
-    let start = Instant::now();
+    let start = thread_time();
     let value = work()?;
-    Ok((value, start.elapsed().as_nanos() as u64))
+    Ok((value, thread_time() - start))
 }
 
 struct Row {
+    program: Program,
+    walked: u32,
     against_bpf: f64,
     against_native: f64,
     against_wasmtime: f64,
     walked_per_emitted: f64,
 }
 
-fn measure(program: &Program, dir: &Path, table: &mut String) -> Result<Row> {
+fn measure(program: &Program, dir: &Path) -> Result<(Row, String)> {
     let native = native(program, dir)?;
     let baseline = bpf(program, dir)?;
     let kernel = InKernel::new(program)?;
@@ -147,6 +163,8 @@ fn measure(program: &Program, dir: &Path, table: &mut String) -> Result<Row> {
         baseline.verified().iter().find(|(name, _)| name == "entry").map(|(_, v)| v.clone()).unwrap_or_default();
     let ratio = |other: u64| kernel_time as f64 / other as f64;
     let row = Row {
+        program: *program,
+        walked: verified.walked,
         against_bpf: ratio(bpf),
         against_native: ratio(native),
         against_wasmtime: ratio(wasmtime),
@@ -164,13 +182,13 @@ fn measure(program: &Program, dir: &Path, table: &mut String) -> Result<Row> {
         baseline.emitted,
         baseline.walked,
     );
-    println!("{line}");
-    *table += &(line + "\n");
-    Ok(row)
+    Ok((row, line))
 }
 
+/// The geometric mean over the programs whose source is the baseline's too.
 fn mean(rows: &[Row], figure: fn(&Row) -> f64) -> f64 {
-    (rows.iter().map(|row| figure(row).ln()).sum::<f64>() / rows.len().max(1) as f64).exp()
+    let logs: Vec<f64> = rows.iter().filter(|row| row.program.is_c()).map(|row| figure(row).ln()).collect();
+    (logs.iter().sum::<f64>() / logs.len().max(1) as f64).exp()
 }
 
 const HEAD: &str = "\
@@ -178,30 +196,109 @@ const HEAD: &str = "\
 |---|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
-fn bars(dir: &Path) -> Result<()> {
+/// How long compilation takes for modules of growing size.
+fn compile_speed() -> Result<Vec<Figure>> {
+    let options = wasm2bpf::Options::default();
+    let sizes = [("10 KB", 10_000), ("100 KB", 100_000), ("1 MB", 1_000_000), ("10 MB", 10_000_000)];
+    let modules: Vec<Vec<u8>> = sizes.iter().map(|&(_, size)| generated::of_size(size)).collect();
+    let mut times: Vec<Vec<u64>> = vec![Vec::new(); sizes.len()];
+    for _ in 0..5 {
+        for (module, times) in modules.iter().zip(&mut times) {
+            let compiled = timed(|| {
+                wasm2bpf::compile(module, &options).map_err(|refusal| Error::new(Kind::Refused, refusal.to_string()))
+            });
+            times.push(compiled?.1);
+        }
+    }
+    let speeds = sizes.iter().zip(modules).zip(times).map(|((&(name, _), module), times)| {
+        let speed = module.len() as f64 / 1e6 / (median(times) as f64 / 1e9);
+        Figure::plain(format!("compilation of a module of {name}"), "MB/s", speed, Bar::AtLeast(5.0))
+    });
+    Ok(speeds.collect())
+}
+
+/// How long a function of 4,000 statements takes to load.
+fn load_time() -> Result<Vec<Figure>> {
+    let bytes = generated::module(1, 4000);
+    let options = wasm2bpf::Options { max_memory_pages: 1, ..wasm2bpf::Options::default() };
+    let (mut times, mut walked) = (Vec::new(), 0.0);
+    for _ in 0..REPEATS {
+        let object =
+            wasm2bpf::compile(&bytes, &options).map_err(|refusal| Error::new(Kind::Refused, refusal.to_string()))?;
+        let module = skep_bpf::kernel_wasm::KernelModule::load(object, &bytes, 1, false)?;
+        let (_, verified) = module.loaded().verified().first().cloned().unwrap_or_default();
+        times.push(verified.load_time.as_nanos() as u64);
+        walked = f64::from(verified.walked) / f64::from(verified.emitted.max(1));
+    }
+    Ok(vec![
+        Figure::plain("load of a function of 4,000 statements", "s", median(times) as f64 / 1e9, Bar::AtMost(0.5)),
+        Figure::plain("instructions walked for one emitted, the same function", "", walked, Bar::None),
+    ])
+}
+
+fn program_figures(rows: &[Row]) -> Vec<Figure> {
+    let most = rows.iter().map(|row| row.walked).max().unwrap_or(0);
+    let mean = |name: &str, figure: fn(&Row) -> f64, bar| Figure::plain(name, "", mean(rows, figure), bar);
+    let mut figures = vec![
+        mean("Wasm in the kernel ÷ clang -target bpf, geometric mean", |row| row.against_bpf, Bar::AtMost(1.5)),
+        mean("Wasm in the kernel ÷ native clang -O2, geometric mean", |row| row.against_native, Bar::None),
+        mean("Wasm in the kernel ÷ wasmtime, geometric mean", |row| row.against_wasmtime, Bar::None),
+        mean("instructions walked for one emitted, geometric mean", |row| row.walked_per_emitted, Bar::AtMost(2.0)),
+        Figure::plain("instructions walked for any one program", "", f64::from(most), Bar::AtMost(100_000.0)),
+    ];
+    figures.extend(rows.iter().map(|row| {
+        let name =
+            format!("{} ÷ clang -target bpf{}", row.program.name, if row.program.is_c() { "" } else { " of the C" });
+        Figure::plain(name, "", row.against_bpf, Bar::None)
+    }));
+    figures
+}
+
+fn bars(dir: &Path, as_figures: bool) -> Result<bool> {
     std::fs::create_dir_all(dir).map_err(Error::io)?;
     let mut table = HEAD.to_owned();
-    print!("{table}");
-    let rows = PROGRAMS.iter().map(|program| measure(program, dir, &mut table)).collect::<Result<Vec<Row>>>()?;
+    let mut rows = Vec::new();
+    for program in PROGRAMS {
+        let (row, line) = measure(program, dir)?;
+        if as_figures {
+            eprintln!("{line}")
+        } else {
+            println!("{line}")
+        }
+        table += &(line + "\n");
+        rows.push(row);
+    }
     let line = format!(
-        "| **geometric mean** | {:.2} | {:.2} | {:.2} | | | {:.2} | | |",
+        "| **geometric mean**, C | {:.2} | {:.2} | {:.2} | | | {:.2} | | |",
         mean(&rows, |row| row.against_bpf),
         mean(&rows, |row| row.against_native),
         mean(&rows, |row| row.against_wasmtime),
         mean(&rows, |row| row.walked_per_emitted),
     );
-    println!("{line}");
     table += &line;
-    document::file_to_write().map_or(Ok(()), |page| document::replace(&page, "programs", &table))
+    let mut figures = program_figures(&rows);
+    figures.extend(load_time()?);
+    figures.extend(compile_speed()?);
+    if !as_figures {
+        println!("{line}");
+    }
+    for figure in &figures {
+        println!("{figure}");
+    }
+    if let Some(page) = document::file_to_write() {
+        document::replace(&page, "programs", &table)?;
+    }
+    Ok(figures.iter().any(Figure::missed))
 }
 
 fn main() -> std::process::ExitCode {
     let dir = std::env::temp_dir().join(format!("skep-programs-{}", std::process::id()));
-    let outcome = bars(&dir);
+    let as_figures = std::env::args().any(|argument| argument == "--figures");
+    let outcome = bars(&dir, as_figures);
     // What cannot be removed is a temporary file left behind, no failure of the run.
     let _ = std::fs::remove_dir_all(&dir);
     match outcome {
-        Ok(()) => std::process::ExitCode::SUCCESS,
+        Ok(missed) => std::process::ExitCode::from(u8::from(missed && !as_figures)),
         Err(error) => {
             eprintln!("{}", error.report(40));
             std::process::ExitCode::from(error.kind().exit_code())

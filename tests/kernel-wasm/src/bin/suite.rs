@@ -6,7 +6,7 @@ use skep_kernel_wasm::{document, suite};
 
 fn main() -> ExitCode {
     let filter = std::env::args().nth(1).filter(|argument| argument != "--write").unwrap_or_default();
-    let report = suite::run(&filter);
+    let report = suite::run(&filter, &suite::options());
     print!("{report}");
     let mut failed = false;
     for file in &report.files {

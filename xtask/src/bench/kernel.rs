@@ -1,0 +1,53 @@
+//! WebAssembly in the kernel: the figures that `tests/kernel-wasm` measures and prints, a line each.
+
+use super::{
+    Programs,
+    report::{Bar, Row},
+};
+use crate::process::{cargo, output, target};
+use skep_error::{Error, Kind, Result};
+
+/// Speed, what the verifier walks, compilation, loading. Built together with `skep`, so that both share what they are
+/// built from.
+pub(super) fn wasm(_: &Programs) -> Result<Vec<Row>> {
+    let packages = ["-p", "skep-cli", "-p", "skep-kernel-wasm"];
+    crate::process::succeed(
+        cargo().args(["build", "--quiet", "--release", "--locked", "--bin", "programs"]).args(packages),
+    )?;
+    let text = output(std::process::Command::new(target().join("release/programs")).arg("--figures"))?;
+    let rows: Vec<Row> = text.lines().filter_map(figure).collect();
+    if rows.is_empty() {
+        return Err(Error::new(Kind::BadInput, format!("the programs of tests/kernel-wasm print no figures:\n{text}")));
+    }
+    Ok(rows)
+}
+
+/// `figure`, name, unit, value, what is beside it or `-`, the bar's kind and number: separated by tabs.
+fn figure(line: &str) -> Option<Row> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let ["figure", name, unit, value, beside, kind, bar] = fields[..] else { return None };
+    let (value, bar) = (value.parse().ok()?, bar.parse().ok()?);
+    let bar = match kind {
+        "at-most" => Bar::AtMost(bar),
+        "at-least" => Bar::AtLeast(bar),
+        "ratio-at-most" => Bar::RatioAtMost(bar),
+        _ => Bar::None,
+    };
+    Some(match beside.parse() {
+        Ok(beside) => Row::against(name, unit, value, beside, bar),
+        Err(_) => Row::plain(name, unit, value, bar),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_lines_of_seven_fields() {
+        assert!(figure("figure\tspeed\tMB/s\t4.5\t-\tat-least\t5").unwrap().missed());
+        assert!(!figure("figure\tspeed\t\t3\t2\tratio-at-most\t1.5").unwrap().missed());
+        assert!(figure("figure\tspeed\t\tx\t-\tnone\t0").is_none());
+        assert!(figure("| a table | 1 |").is_none());
+    }
+}
