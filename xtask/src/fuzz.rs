@@ -77,7 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     println!("fuzz: {}, seed {seed}, {} modules and {ENTROPY_SEEDS} entropies to begin with", args.name, modules.len());
     let mut command = Command::new(&program);
     command.args([format!("-seed={seed}"), format!("-max_len={LONGEST_INPUT}")]);
-    command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-verbosity=0"]);
+    command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-print_funcs=0", "-verbosity=0"]);
     command.arg(match args.inputs {
         Some(inputs) => format!("-runs={inputs}"),
         None => format!("-max_total_time={}", args.seconds),

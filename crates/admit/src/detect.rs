@@ -163,10 +163,62 @@ fn none(found: &Inspection) -> Rejection {
     };
     let expected = World::ALL.iter().map(marks).collect::<Vec<_>>().join("; ");
     let mut reason = Rejection::new(Kind::NoWorld, "").expected(expected).found(offers(found));
-    if let Some(hint) = near_world(found) {
+    if let Some(hint) = foreign(found).or_else(|| near_world(found)).or_else(|| elsewhere(found)) {
         reason = reason.hint(hint);
     }
     reason
+}
+
+/// What other hosts' modules are told by: the start of an import's module, or of an export.
+const FOREIGN: &[(Start, &str)] = &[
+    (Start::Import("extism:host/"), "a plugin for Extism"),
+    (Start::Export("proxy_abi_version_"), "a filter for proxies (proxy-wasm)"),
+    (Start::Import("wasi:"), "a module for the component model"),
+    (Start::Import("__wbindgen"), "a module for JavaScript (wasm-bindgen)"),
+    (Start::Import("wasi_unstable"), "a module for WASI before preview 1"),
+];
+
+enum Start {
+    Import(&'static str),
+    Export(&'static str),
+}
+
+/// A module that another host is meant to run, or none at all.
+fn foreign(found: &Inspection) -> Option<String> {
+    let bears = |start: &Start| match start {
+        Start::Import(start) => found.imports.iter().any(|import| import.module.starts_with(start)),
+        Start::Export(start) => found.exports.iter().any(|export| export.name.starts_with(start)),
+    };
+    if let Some((_, what)) = FOREIGN.iter().find(|(start, _)| bears(start)) {
+        return Some(format!("it is {what}, which Skep does not run: build it with an SDK of one of the worlds"));
+    }
+    // The public origin of world hooks, and whoever has taken it over, keep to its names under a prefix of their own.
+    let prefix = |name: &'_ str| {
+        Some(name.strip_suffix(".plugin.v1").or(name.split_once(".schema.").map(|(p, _)| p))?.to_owned())
+    };
+    if let Some(prefix) = found.sections.iter().find_map(|section| prefix(&section.name)) {
+        return Some(format!("it is a plugin for the host \"{prefix}\": build it with Skep's SDK of world hooks"));
+    }
+    let wasi_alone = found.imports.iter().all(|import| import.module == skep_abi::wasi::MODULE);
+    (wasi_alone && found.exported_function("_start").is_some())
+        .then(|| "it is a WASI command that loads no eBPF: `skep run` runs it where no policy is given".to_owned())
+}
+
+/// A function of some world that is imported from another module than that world's.
+fn elsewhere(found: &Inspection) -> Option<String> {
+    let of = |import: &Import| {
+        ORDER.iter().find_map(|world| {
+            let named = |func: &&Func| func.name == import.name && func.module != skep_abi::wasi::MODULE;
+            let func = world.surface().functions().find(named)?;
+            (func.name.len() > 4).then(|| {
+                format!(
+                    "{}.{} is imported, and world {world} has it in \"{}\": it was built for an older or another host",
+                    import.module, import.name, func.module
+                )
+            })
+        })
+    };
+    found.imports.iter().find_map(of)
 }
 
 fn offers(found: &Inspection) -> String {

@@ -241,3 +241,37 @@ fn an_imported_memory_is_an_import_too() {
     assert_eq!(refused(&module, Slot::Filter, &Policy::default()), [Kind::CapabilityDenied]);
     assert_eq!(refused(&module, Slot::Filter, &policy("[[grant]]\ncapabilities = [\"memory\"]")), []);
 }
+
+/// The committed modules below a directory.
+fn modules(directory: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() && !path.ends_with("target") {
+            modules(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "wasm") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn a_policy_that_grants_nothing_lets_in_exactly_the_samples_that_import_nothing() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for directory in ["examples", "tests", "benches"] {
+        modules(&root.join(directory), &mut files);
+    }
+    let mut counts = [0, 0];
+    for file in files {
+        let module = inspect(&std::fs::read(&file).unwrap());
+        // Modules of no world, such as those that the compiler to eBPF is tested with, run nowhere.
+        if module.check().is_err() {
+            continue;
+        }
+        let let_in = |policy: &Policy| Slot::ALL.iter().any(|slot| admit(&module, *slot, policy).is_ok());
+        assert_eq!(let_in(&Policy::default()), module.imports.is_empty(), "{}", file.display());
+        assert!(let_in(&Policy::allow_all()), "{}", file.display());
+        counts[usize::from(module.imports.is_empty())] += 1;
+    }
+    assert!(counts[0] > 10 && counts[1] >= 6, "with imports and without: {counts:?}");
+}

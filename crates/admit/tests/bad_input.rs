@@ -4,7 +4,7 @@ mod plugin;
 
 use plugin::{METADATA, Plugin, kinds};
 use skep_abi::hooks::Hook;
-use skep_admit::{RejectionKind as Kind, inspect};
+use skep_admit::{Policy, RejectionKind as Kind, Slot, admit, inspect};
 use wasm_encoder as enc;
 
 fn first(bytes: &[u8]) -> Kind {
@@ -22,8 +22,12 @@ fn a_right_plugin_has_nothing_against_it() {
 }
 
 #[test]
-fn an_empty_file_text_an_object_and_an_old_version_are_told_apart() {
+fn an_empty_file_is_refused() {
     assert_eq!(first(b""), Kind::Empty);
+}
+
+#[test]
+fn text_an_object_and_an_old_version_are_told_apart() {
     assert_eq!(first(b"hello"), Kind::NotWasm);
     assert_eq!(first(b"(module)"), Kind::NotWasm);
     assert!(inspect(b"(module)").reasons[0].help().contains("wat2wasm"));
@@ -51,13 +55,47 @@ fn a_truncated_section_is_refused_at_every_length() {
 }
 
 #[test]
-fn metadata_that_is_not_utf8_not_json_too_deep_or_too_large_each_have_a_reason() {
+fn metadata_that_is_not_utf8_is_refused() {
     assert_eq!(Plugin::with_metadata([0xff, 0xfe]), [Kind::MetadataNotUtf8]);
-    assert_eq!(Plugin::with_metadata("{"), [Kind::MetadataNotJson]);
-    assert_eq!(Plugin::with_metadata("[]"), [Kind::MetadataNotJson]);
+}
+
+#[test]
+fn metadata_that_is_not_json_or_no_object_is_refused() {
+    for text in ["{", "[]", "name = \"p\"", ""] {
+        assert_eq!(Plugin::with_metadata(text), [Kind::MetadataNotJson], "{text}");
+    }
+}
+
+#[test]
+fn metadata_nested_ten_thousand_deep_is_refused() {
     let deep = format!(r#"{{"name":"p","version":"1","x":{}{},"hooks":{{}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
     assert_eq!(Plugin::with_metadata(deep), [Kind::MetadataTooDeep]);
+}
+
+#[test]
+fn metadata_of_fifty_mebibytes_is_refused() {
     assert_eq!(Plugin::with_metadata(vec![b' '; 50 << 20]), [Kind::MetadataTooLarge]);
+}
+
+#[test]
+fn metadata_that_declares_more_than_there_is_is_refused() {
+    let many = format!(r#""capabilities":[{}"log"],"hooks""#, r#""log","#.repeat(64));
+    assert_eq!(Plugin::with_metadata(METADATA.replace(r#""hooks""#, &many)), [Kind::TooManyItems]);
+}
+
+#[test]
+fn a_memory_that_starts_above_the_cap_is_refused() {
+    let refused = |memory| {
+        let module = inspect(&Plugin { memory, ..Plugin::default() }.bytes());
+        admit(&module, Slot::Filter, &Policy::default()).err()
+    };
+    assert_eq!(refused(256), None);
+    let rejection = refused(257).unwrap();
+    assert_eq!(rejection.kind, Kind::MemoryAboveCap);
+    assert_eq!(
+        (rejection.expected.as_deref(), rejection.found.as_deref()),
+        (Some("at most 256 pages"), Some("257 pages"))
+    );
 }
 
 #[test]
@@ -84,7 +122,10 @@ fn missing_metadata_is_refused() {
 fn fingerprints_missing_short_or_of_no_hook_are_refused() {
     let with = |fingerprints| Plugin { fingerprints, ..Plugin::default() }.reasons();
     assert_eq!(with(vec![]), [Kind::MissingFingerprint]);
-    assert_eq!(with(vec![("skep.schema.filter.v1", vec![0; 31])]), [Kind::FingerprintLength, Kind::MissingFingerprint]);
+    for length in [0, 31, 33] {
+        let reasons = with(vec![("skep.schema.filter.v1", vec![0; length])]);
+        assert_eq!(reasons, [Kind::FingerprintLength, Kind::MissingFingerprint], "{length} bytes");
+    }
     for name in
         ["skep.schema.filter.v", "skep.schema.filter.v01", "skep.schema.fold.v1", "skep.schema.filter.v99999999999"]
     {

@@ -148,3 +148,23 @@ fn features_are_told_by_instructions_types_and_memories() {
     assert!(found.kernel.obstacles.iter().any(|obstacle| obstacle.kind == "float"));
     assert!(look("(module (func (result i32) i32.const 1))").features.is_empty());
 }
+
+#[test]
+fn modules_for_other_hosts_are_told_whose_they_are() {
+    for (text, words) in [
+        (r#"(import "extism:host/env" "input_length" (func (result i64)))"#, "Extism"),
+        (r#"(func (export "proxy_abi_version_0_2_1"))"#, "proxy-wasm"),
+        (
+            r#"(import "wasi_snapshot_preview1" "proc_exit" (func (param i32))) (func (export "_start"))"#,
+            "WASI command",
+        ),
+        (r#"(import "wasi_unstable" "proc_exit" (func (param i32))) (func (export "_start"))"#, "before preview 1"),
+        (r#"(@custom "other.plugin.v1" "{}")"#, "host \"other\""),
+        (r#"(@custom "cc_lb.schema.filter.v1" "x")"#, "host \"cc_lb\""),
+        (r#"(import "env" "newDataSource" (func (param i64) (result i32)))"#, "operator has it in \"ig\""),
+    ] {
+        let found = look(&format!("(module {text})"));
+        assert_eq!(kinds(&found), [Kind::NoWorld], "{text}");
+        assert!(found.reasons[0].help().contains(words), "{text}: {}", found.reasons[0].help());
+    }
+}

@@ -192,10 +192,16 @@ impl Report {
         }
         let features: Vec<&str> = module.features.iter().map(|feature| feature.name()).collect();
         self.about("features", &if features.is_empty() { "none".into() } else { features.join(", ") });
-        let needs = if module.imports.is_empty() { "" } else { ", each with the capability it needs" };
+        // Only a world says what capability an import needs.
+        let known = module.world.is_some() && !module.imports.is_empty();
+        let needs = if known { ", each with the capability it needs" } else { "" };
         self.about("imports", &format!("{}{needs}", module.imports.len()));
         self.list(&module.imports, |report, import| {
-            let capability = capability(module, import).unwrap_or("unknown");
+            let capability = match capability(module, import) {
+                Some(capability) => capability,
+                None if known => "unknown",
+                None => "",
+            };
             report.line(&format!("  {capability:<10} {}.{} {}", import.module, import.name, import.ty));
         });
         self.about("exports", &module.exports.len().to_string());
