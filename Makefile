@@ -9,7 +9,7 @@ SKEP   := $(TARGET)/release/skep
 XTASK   = $(CARGO) run --quiet -p xtask --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test vm lint deny bench examples docs install uninstall setup-build setup-test setup-vm setup-lint
+.PHONY: help run build test vm lint deny fuzz bench examples docs install uninstall setup-build setup-test setup-fuzz setup-vm setup-lint
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lint: setup-lint ## formatting, clippy and rustdoc without a warning, then `make
 deny: setup-lint ## licences, bans and sources of the dependencies (deny.toml)
 	$(CARGO) deny --locked check licenses bans sources
 
+fuzz: setup-fuzz ## feed generated and damaged modules to skep's reader for a minute, guided by coverage
+	$(XTASK) fuzz
+
 bench: build ## measure skep beside native programs; rewrites benches/RESULTS.md
 	$(XTASK) bench
 
@@ -55,6 +58,9 @@ setup-build:
 
 setup-test:
 	@dev/setup.sh build test
+
+setup-fuzz:
+	@dev/setup.sh build fuzz
 
 setup-vm:
 	@dev/setup.sh build vm

@@ -31,6 +31,9 @@ trap 'rm -rf "$made"' EXIT
 "$source" completions fish >"$made/fish"
 mkdir "$made/man"
 "$source" man >"$made/man/skep.1"
+for command in $(grep -oE 'skep\\-[a-z\-]+\(1\)' "$made/man/skep.1" | tr -d '\\' | sed 's/^skep-//; s/(1)$//' | sort -u); do
+    [ "$command" = help ] || "$source" man "$command" >"$made/man/skep-$command.1"
+done
 
 root install -Dm755 "$source" "$prefix/bin/skep"
 root install -Dm644 -t "$man" "$made"/man/*.1

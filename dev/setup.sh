@@ -145,14 +145,21 @@ lint_tools() {
     fi
 }
 
+# libFuzzer is C++, compiled with the target.
+fuzz_tools() {
+    want g++ command -v c++
+    install_missing
+}
+
 for part in "$@"; do
     case $part in
     build) build ;;
     test) test_tools ;;
     vm) vm_tools ;;
     lint) lint_tools ;;
+    fuzz) fuzz_tools ;;
     *)
-        say "no such part: $part (build, test, vm, lint)"
+        say "no such part: $part (build, test, vm, lint, fuzz)"
         exit 2
         ;;
     esac

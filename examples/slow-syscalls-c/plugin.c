@@ -2,10 +2,17 @@
 /* Keeps system calls that took a millisecond or more: slow-syscalls in C. */
 #include <skep_plugin.h>
 
-SKEP_PLUGIN("{\\\"name\\\":\\\"slow-syscalls-c\\\",\\\"version\\\":\\\"0.1.0\\\","
-	    "\\\"description\\\":\\\"Keeps system calls that took a millisecond or more\\\","
-	    "\\\"hooks\\\":{\\\"filter\\\":{\\\"wire_version\\\":1,"
-	    "\\\"description\\\":\\\"Keeps events of type 2 whose duration_ns is at least 1,000,000\\\"}}}");
+SKEP_PLUGIN({
+	"name": "slow-syscalls-c",
+	"version": "0.1.0",
+	"description": "Keeps system calls that took a millisecond or more",
+	"hooks": {
+		"filter": {
+			"wire_version": 1,
+			"description": "Keeps events of type 2 whose duration_ns is at least 1,000,000"
+		}
+	}
+});
 SKEP_ALLOC
 
 /* The event of world `filter`. */

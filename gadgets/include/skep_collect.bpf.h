@@ -30,6 +30,7 @@ enum skep_config_flags {
 	SKEP_STOPPED = 16,
 	SKEP_BY_COMM = 32,
 	SKEP_BY_SYSCALL = 64,
+	SKEP_SLOTS = 128,   /* with SKEP_AGGREGATE: sums for each power of two of the time, without threads and stacks */
 };
 
 /* What user space writes once before the collectors are attached; `active` and SKEP_STOPPED later too. */
@@ -46,6 +47,8 @@ struct skep_config {
 	__u64 min_ns;       /* shorter waits and calls are left out */
 	char comm[SKEP_COMM];
 	__u64 syscalls[8];  /* with SKEP_BY_SYSCALL: a bit for each number that is wanted */
+	__u32 pid_ns;       /* inode of the pid namespace whose numbers are used; 0: the first one of all */
+	__u32 pad;
 };
 
 struct {
@@ -105,6 +108,8 @@ struct skep_count_key {
 	__u32 lock_flags;
 	__u64 cgroup_id;
 	char comm[SKEP_COMM];
+	__u32 slot;         /* with SKEP_SLOTS: the logarithm of the time */
+	__u32 pad;
 };
 
 struct skep_count {
@@ -140,18 +145,67 @@ static __always_inline void skep_lost(__u32 what)
 		(*count)++;
 }
 
-/* Whether the current task is one that was asked for. */
-static __always_inline int skep_wanted(const struct skep_config *c)
+struct ns_common___skep {
+	unsigned int inum;
+} __attribute__((preserve_access_index));
+
+struct pid_namespace___skep {
+	struct ns_common___skep ns;
+} __attribute__((preserve_access_index));
+
+struct upid___skep {
+	int nr;
+	struct pid_namespace___skep *ns;
+} __attribute__((preserve_access_index));
+
+struct pid___skep {
+	unsigned int level;
+	struct upid___skep numbers[1];
+} __attribute__((preserve_access_index));
+
+struct task_struct___skep {
+	struct task_struct___skep *group_leader;
+	struct pid___skep *thread_pid;
+} __attribute__((preserve_access_index));
+
+#define SKEP_MAX_NS_LEVEL 32 /* MAX_PID_NS_LEVEL of the kernel */
+
+/* The number that a task has in a pid namespace; 0 if it cannot be seen from there. */
+static __always_inline __u32 skep_number(struct task_struct___skep *task, __u32 pid_ns)
 {
-	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct pid___skep *pid = BPF_CORE_READ(task, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	void *numbers = (void *)pid + bpf_core_field_offset(struct pid___skep, numbers);
+
+	for (__u32 i = 0; i < SKEP_MAX_NS_LEVEL && i <= level; i++) {
+		struct upid___skep *number = numbers + i * bpf_core_type_size(struct upid___skep);
+
+		if (BPF_CORE_READ(number, ns, ns.inum) == pid_ns)
+			return BPF_CORE_READ(number, nr);
+	}
+	return 0;
+}
+
+/* Process (upper half) and thread of the current task, as they are numbered where skep runs; 0 for who is not seen from there. */
+static __always_inline __u64 skep_ids(const struct skep_config *c)
+{
+	struct task_struct___skep *task;
+	__u64 process;
+
+	if (!c->pid_ns)
+		return bpf_get_current_pid_tgid();
+	task = (void *)bpf_get_current_task();
+	process = skep_number(BPF_CORE_READ(task, group_leader), c->pid_ns);
+	return process ? process << 32 | skep_number(task, c->pid_ns) : 0;
+}
+
+/* Process (upper half) and thread of the current task; 0 if it is none that was asked for. */
+static __always_inline __u64 skep_wanted(const struct skep_config *c)
+{
+	__u64 ids;
+	__u32 pid;
 
 	if (c->flags & SKEP_STOPPED)
-		return 0;
-	if (pid == 0 || pid == c->self)
-		return 0;
-	if (c->pid && pid != c->pid)
-		return 0;
-	if (c->cgroup_id && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) != c->cgroup_id)
 		return 0;
 	if (c->flags & SKEP_BY_COMM) {
 		__u64 comm[2] = {};
@@ -161,7 +215,15 @@ static __always_inline int skep_wanted(const struct skep_config *c)
 		if (comm[0] != wanted[0] || comm[1] != wanted[1])
 			return 0;
 	}
-	return 1;
+	ids = skep_ids(c);
+	pid = ids >> 32;
+	if (pid == 0 || pid == c->self)
+		return 0;
+	if (c->pid && pid != c->pid)
+		return 0;
+	if (c->cgroup_id && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) != c->cgroup_id)
+		return 0;
+	return ids;
 }
 
 static __always_inline int skep_wants_syscall(const struct skep_config *c, __u32 id)
@@ -172,7 +234,7 @@ static __always_inline int skep_wants_syscall(const struct skep_config *c, __u32
 }
 
 /* Takes a stack of the current task. Its id is a hash of its addresses, and of the process for user space; -1 if there is none. */
-static __always_inline __s64 skep_stack(void *ctx, __u64 flags)
+static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 {
 	__u32 zero = 0;
 	struct skep_stack *stack = bpf_map_lookup_elem(&scratch, &zero);
@@ -186,7 +248,7 @@ static __always_inline __s64 skep_stack(void *ctx, __u64 flags)
 	if (bytes <= 0)
 		return bytes < 0 ? bytes : -1;
 	stack->frames = (__u64)bytes / 8;
-	stack->pid = flags & BPF_F_USER_STACK ? bpf_get_current_pid_tgid() >> 32 : 0;
+	stack->pid = flags & BPF_F_USER_STACK ? pid : 0;
 	hash ^= stack->pid;
 	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
 		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
@@ -199,28 +261,40 @@ static __always_inline __s64 skep_stack(void *ctx, __u64 flags)
 	return id;
 }
 
-/* On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */
+/* Who must be filled in. On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */
 static __always_inline void skep_stacks(void *ctx, const struct skep_config *c, struct skep_event *event, int kernel)
 {
 	event->user_stack_id = -1;
 	event->kernel_stack_id = -1;
 	if (c->flags & SKEP_USER_STACKS)
-		event->user_stack_id = skep_stack(ctx, BPF_F_USER_STACK);
+		event->user_stack_id = skep_stack(ctx, event->pid, BPF_F_USER_STACK);
 	if (kernel && (c->flags & SKEP_KERNEL_STACKS))
-		event->kernel_stack_id = skep_stack(ctx, 0);
+		event->kernel_stack_id = skep_stack(ctx, 0, 0);
 }
 
-/* Fills in who and when. */
-static __always_inline void skep_who(struct skep_event *event)
+/* Fills in who it was, by what skep_wanted() gave, and where. */
+static __always_inline void skep_who(struct skep_event *event, __u64 ids)
 {
-	__u64 id = bpf_get_current_pid_tgid();
-
-	event->pid = id >> 32;
-	event->tid = id;
+	event->pid = ids >> 32;
+	event->tid = ids;
 	event->cpu_id = bpf_get_smp_processor_id();
 	event->cgroup_id = bpf_get_current_cgroup_id();
 	event->count = 1;
 	bpf_get_current_comm(event->comm, sizeof(event->comm));
+}
+
+/* The integer part of the logarithm to base 2; 0 for 0. */
+static __always_inline __u32 skep_log2(__u64 value)
+{
+	__u32 bits = 0;
+
+	for (__u32 step = 32; step; step >>= 1) {
+		if (value >> step) {
+			value >>= step;
+			bits += step;
+		}
+	}
+	return bits;
 }
 
 /* Adds the event to the active sums; 0 if that worked. */
@@ -231,15 +305,21 @@ static __always_inline int skep_add(const struct skep_config *c, const struct sk
 	struct skep_count *count;
 
 	key.pid = event->pid;
-	key.tid = event->tid;
-	key.user_stack_id = event->user_stack_id;
-	key.kernel_stack_id = event->kernel_stack_id;
-	key.lock_addr = event->lock_addr;
 	key.event_type = event->event_type;
 	key.syscall_id = event->syscall_id;
 	key.lock_kind = event->lock_kind;
-	key.lock_flags = event->lock_flags;
 	key.cgroup_id = event->cgroup_id;
+	if (c->flags & SKEP_SLOTS) {
+		key.user_stack_id = -1;
+		key.kernel_stack_id = -1;
+		key.slot = skep_log2(event->wait_ns | event->duration_ns);
+	} else {
+		key.tid = event->tid;
+		key.user_stack_id = event->user_stack_id;
+		key.kernel_stack_id = event->kernel_stack_id;
+		key.lock_addr = event->lock_addr;
+		key.lock_flags = event->lock_flags;
+	}
 	__builtin_memcpy(key.comm, event->comm, sizeof(key.comm));
 	if (c->active)
 		count = bpf_map_lookup_elem(&counts1, &key);

@@ -5,12 +5,30 @@
 #define SKEP_SYSCALL_H
 
 struct pt_regs___x86 {
-	unsigned long r10, r9, r8, dx, si, di;
+	unsigned long r10, r9, r8, dx, si, di, ip, sp;
 } __attribute__((preserve_access_index));
 
 struct user_pt_regs___arm64 {
 	__u64 regs[31];
+	__u64 sp;
+	__u64 pc;
 } __attribute__((preserve_access_index));
+
+/* Where the caller of a system call stands, and its stack. */
+static __always_inline void skep_caller(const void *regs, __u64 *ip, __u64 *sp)
+{
+	const struct pt_regs___x86 *x86 = regs;
+
+	if (bpf_core_field_exists(x86->r10)) {
+		*ip = BPF_CORE_READ(x86, ip);
+		*sp = BPF_CORE_READ(x86, sp);
+	} else if (bpf_core_type_exists(struct user_pt_regs___arm64)) {
+		const struct user_pt_regs___arm64 *arm64 = regs;
+
+		*ip = BPF_CORE_READ(arm64, pc);
+		*sp = BPF_CORE_READ(arm64, sp);
+	}
+}
 
 static __always_inline void skep_args(const void *regs, __u64 args[6])
 {

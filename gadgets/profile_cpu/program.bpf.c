@@ -7,12 +7,13 @@ int sample(struct bpf_perf_event_data *ctx)
 {
 	struct skep_config *c = skep_config();
 	struct skep_event event = {};
+	__u64 who = c ? skep_wanted(c) : 0;
 
-	if (!c || !skep_wanted(c))
+	if (!who)
 		return 0;
 	event.event_type = SKEP_CPU;
 	event.timestamp_ns = bpf_ktime_get_ns();
-	skep_who(&event);
+	skep_who(&event, who);
 	skep_stacks(ctx, c, &event, 1);
 	skep_emit(c, &event);
 	return 0;

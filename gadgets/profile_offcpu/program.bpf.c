@@ -25,17 +25,18 @@ int sched_switch(__u64 *ctx)
 {
 	struct skep_config *c = skep_config();
 	struct task_struct *prev = (void *)ctx[1], *next = (void *)ctx[2];
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = bpf_ktime_get_ns(), who;
 	struct off *off;
 
 	if (!c || (c->flags & SKEP_STOPPED))
 		return 0;
 	/* Who leaves is the current task still: its stacks can be taken. */
-	if (skep_wanted(c)) {
+	who = skep_wanted(c);
+	if (who) {
 		off = bpf_task_storage_get(&offs, prev, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 		if (off) {
 			off->event.event_type = SKEP_CPU;
-			skep_who(&off->event);
+			skep_who(&off->event, who);
 			skep_stacks(ctx, c, &off->event, 1);
 			off->since_ns = now;
 		} else {

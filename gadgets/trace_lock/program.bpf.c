@@ -111,7 +111,54 @@ int futex_enter(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-static __always_inline void finish(void *ctx, const struct skep_config *c, struct wait *wait, __s64 result)
+/* How far apart the functions of a threads library lie that wait for futexes, and words of the stack that are looked through. */
+#define NEAR (512 * 1024)
+#define WORDS 64
+#define CALLERS 6
+
+struct search {
+	__u64 ip;
+	__u32 found;
+};
+
+/* Moves a word of the stack to the front if it could be a return address close to the system call. */
+static long look_at_word(__u32 i, struct search *search)
+{
+	__u32 zero = 0;
+	struct skep_stack *words = bpf_map_lookup_elem(&scratch, &zero);
+	__u64 word;
+
+	if (!words)
+		return 1;
+	word = words->ips[i & (WORDS - 1)];
+	if (word - search->ip + NEAR >= 2 * NEAR)
+		return 0;
+	words->ips[search->found & (WORDS - 1)] = word;
+	return ++search->found >= CALLERS;
+}
+
+/* Who called the function that made the system call, where frame pointers do not tell. User space looks whether one of them belongs to a
+ * condition variable. */
+static __always_inline void find_callers(const void *regs, struct skep_event *event)
+{
+	__u32 zero = 0;
+	struct skep_stack *words = bpf_map_lookup_elem(&scratch, &zero);
+	struct search search = {};
+	__u64 sp = 0;
+
+	if (!words)
+		return;
+	skep_caller(regs, &search.ip, &sp);
+	if (bpf_probe_read_user(words->ips, WORDS * sizeof(__u64), (const void *)sp))
+		return;
+	bpf_loop(WORDS, look_at_word, &search, 0);
+	for (__u32 i = 0; i < CALLERS; i++) {
+		if (i < search.found)
+			event->args[i] = words->ips[i];
+	}
+}
+
+static __always_inline void finish(void *ctx, const void *regs, const struct skep_config *c, __u64 who, struct wait *wait, __s64 result)
 {
 	struct skep_event event = {};
 	__u64 now = bpf_ktime_get_ns();
@@ -126,8 +173,10 @@ static __always_inline void finish(void *ctx, const struct skep_config *c, struc
 	event.lock_kind = wait->kind;
 	event.lock_flags = wait->flags;
 	event.return_value = result;
-	skep_who(&event);
+	skep_who(&event, who);
 	skep_stacks(ctx, c, &event, wait->kind == SKEP_LOCK_KERNEL);
+	if (regs && wait->kind == SKEP_LOCK_FUTEX && !(c->flags & SKEP_AGGREGATE))
+		find_callers(regs, &event);
 	skep_emit(c, &event);
 }
 
@@ -135,9 +184,10 @@ SEC("raw_tp/sys_exit")
 int futex_leave(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
+	__u64 who = c ? skep_wanted(c) : 0;
 	struct waits *waits;
 
-	if (!c || !skep_wanted(c))
+	if (!who)
 		return 0;
 	waits = waits_of_current(0);
 	if (!waits || !waits->futex.start_ns)
@@ -147,7 +197,7 @@ int futex_leave(struct bpf_raw_tracepoint_args *ctx)
 		waits->futex.start_ns = 0;
 		return 0;
 	}
-	finish(ctx, c, &waits->futex, ctx->args[1]);
+	finish(ctx, (const void *)ctx->args[0], c, who, &waits->futex, ctx->args[1]);
 	return 0;
 }
 
@@ -185,18 +235,19 @@ int contention_end(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
 	struct wait *wait;
+	__u64 who = c ? skep_wanted(c) : 0;
 	struct waits *waits;
 	__u32 zero = 0;
 
-	if (!c || !skep_wanted(c))
+	if (!who)
 		return 0;
 	wait = bpf_map_lookup_elem(&spinning, &zero);
 	if (wait && wait->start_ns && wait->lock == ctx->args[0]) {
-		finish(ctx, c, wait, (__s32)ctx->args[1]);
+		finish(ctx, NULL, c, who, wait, (__s32)ctx->args[1]);
 		return 0;
 	}
 	waits = waits_of_current(0);
 	if (waits && waits->kernel.start_ns && waits->kernel.lock == ctx->args[0])
-		finish(ctx, c, &waits->kernel, (__s32)ctx->args[1]);
+		finish(ctx, NULL, c, who, &waits->kernel, (__s32)ctx->args[1]);
 	return 0;
 }

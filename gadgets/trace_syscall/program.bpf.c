@@ -43,10 +43,10 @@ int leave(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
 	struct skep_event event = {};
+	__u64 now, who = c ? skep_wanted(c) : 0;
 	struct call *call;
-	__u64 now;
 
-	if (!c || !skep_wanted(c))
+	if (!who)
 		return 0;
 	/* Without one: the call began before the collector was attached, or was not asked for. */
 	call = bpf_task_storage_get(&calls, bpf_get_current_task_btf(), 0, 0);
@@ -63,7 +63,7 @@ int leave(struct bpf_raw_tracepoint_args *ctx)
 	event.return_value = ctx->args[1];
 	if (c->flags & SKEP_ARGS)
 		__builtin_memcpy(event.args, call->args, sizeof(event.args));
-	skep_who(&event);
+	skep_who(&event, who);
 	skep_stacks(ctx, c, &event, 0);
 	skep_emit(c, &event);
 	return 0;

@@ -3,7 +3,7 @@
  *
  *     #include <skep_plugin.h>
  *
- *     SKEP_PLUGIN("{\"name\":\"slow\",\"version\":\"1\",\"hooks\":{\"filter\":{\"wire_version\":1}}}");
+ *     SKEP_PLUGIN({"name": "slow", "version": "1", "hooks": {"filter": {"wire_version": 1}}});
  *     SKEP_ALLOC
  *
  *     struct event { uint32_t type; uint64_t duration_ns; };
@@ -18,6 +18,8 @@
  *     clang --target=wasm32 -O3 -nostdlib -ffreestanding -mbulk-memory -I guest/c \
  *         -Wl,--no-entry -Wl,--strip-debug plugin.c -o plugin.wasm
  *
+ * SKEP_FILTER(type, wanted, bool keep(const type *)), SKEP_SHAPE(type, wanted, void shape(struct skep_shaping *)) and
+ * SKEP_OBSERVE(type, wanted, void fold(const type *), void show(struct skep_report *)): each at most once in a module.
  * The macros write the exports, the description's section and the fingerprints. The structures and the fingerprints
  * are those of skep_abi::hooks::wire, version 1; a test compares them.
  */
@@ -123,8 +125,12 @@ _Static_assert(sizeof(struct skep_observe_response) == 28, "skep_observe_respons
 #define SKEP_SECTION(name, content) \
 	__asm__(".section .custom_section." name ",\"\",@\n.ascii \"" content "\"\n.text\n")
 
-/* The description, a JSON object; quotes are written \\\" (the text goes through the assembler too). */
-#define SKEP_PLUGIN(json) SKEP_SECTION("skep.plugin.v1", json)
+/* The description, a JSON object as it stands: no quotes around it, and none in it need a backslash. Made a string twice,
+ * once for C and once for the assembler. */
+#define SKEP_PLUGIN(...) SKEP_QUOTED_SECTION("skep.plugin.v1", #__VA_ARGS__)
+#define SKEP_QUOTED_SECTION(name, text) SKEP_ASSEMBLED_SECTION(name, #text)
+#define SKEP_ASSEMBLED_SECTION(name, quoted) \
+	__asm__(".section .custom_section." name ",\"\",@\n.ascii " quoted "\n.text\n")
 
 #define SKEP_EXPORT(name) __attribute__((export_name(name), used))
 
@@ -183,23 +189,36 @@ static inline const struct skep_wanted *skep_misplaced(const struct skep_request
 	return 0;
 }
 
+/* The request behind a hook's arguments; NULL, with the reason in `error`, where it is another version's or a wanted field
+ * does not lie where the plugin expects it. */
+static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, const struct skep_wanted *wanted,
+						   uint32_t count, uint32_t size, struct skep_list *error)
+{
+	const struct skep_request *request = (const void *)(uintptr_t)at;
+	if (len != sizeof(*request))
+		return 0;
+	const struct skep_wanted *bad = skep_misplaced(request, wanted, count);
+	if (bad) {
+		*error = (struct skep_list){ (uint32_t)(uintptr_t)bad->name, bad->name_len };
+		return 0;
+	}
+	return request->stride < size ? 0 : request;
+}
+
+#define SKEP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
 /* Exports the hook `filter`: `predicate(const type *)` says which records stay. The loop is unrolled and has no branch of
- * its own; `predicate` is inlined into it. */
+ * its own; `predicate` is inlined into it. The records have to be of the type's size. */
 #define SKEP_FILTER(type, fields_wanted, predicate) \
 	SKEP_SECTION("skep.schema.filter.v1", SKEP_SCHEMA_FILTER_V1); \
 	SKEP_EXPORT("skep_filter") int64_t skep_filter(uint32_t at, uint32_t len) \
 	{ \
 		static struct skep_filter_response response; \
-		const struct skep_request *request = (const void *)(uintptr_t)at; \
 		response = (struct skep_filter_response){ .status = SKEP_FAILED }; \
-		if (len != sizeof(*request) || request->output.len < request->selected.len) \
+		const struct skep_request *request = \
+			skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), &response.error); \
+		if (!request || request->stride != sizeof(type) || request->output.len < request->selected.len) \
 			return skep_answer(&response, sizeof(response)); \
-		const struct skep_wanted *bad = skep_misplaced(request, fields_wanted, sizeof(fields_wanted) / sizeof((fields_wanted)[0])); \
-		if (bad || request->stride != sizeof(type)) { \
-			if (bad) \
-				response.error = (struct skep_list){ (uint32_t)(uintptr_t)bad->name, bad->name_len }; \
-			return skep_answer(&response, sizeof(response)); \
-		} \
 		const type *records = skep_at(request->records); \
 		uint64_t *words = skep_at(request->output); \
 		uint32_t count = request->count, whole = count / 64; \
@@ -222,6 +241,206 @@ static inline const struct skep_wanted *skep_misplaced(const struct skep_request
 		response.status = SKEP_DONE; \
 		response.keep = (struct skep_list){ request->output.at, request->selected.len }; \
 		return skep_answer(&response, sizeof(response)); \
+	}
+
+/* Whether record `index` is selected. */
+static inline bool skep_selected(const struct skep_request *request, uint32_t index)
+{
+	const uint64_t *words = skep_at(request->selected);
+	return words[index / 64] >> (index % 64) & 1;
+}
+
+static inline void *skep_record(const struct skep_request *request, uint32_t index)
+{
+	return (char *)skep_at(request->records) + (size_t)index * request->stride;
+}
+
+/* Runs what follows for each selected record of the request, `record` a `type *` to it and `index` its number. */
+#define SKEP_FOR_EACH(type, record, index, request) \
+	for (uint32_t index = 0; index < (request)->count; index++) \
+		if (!skep_selected(request, index)) { \
+		} else \
+			for (type *record = skep_record(request, index); record; record = 0)
+
+/* A text's bytes, without the NUL. */
+static inline struct skep_list skep_text_of(const char *text)
+{
+	uint32_t len = 0;
+	while (text[len])
+		len++;
+	return (struct skep_list){ (uint32_t)(uintptr_t)text, len };
+}
+
+/* Memory that stands until the next response. */
+struct skep_arena {
+	uint32_t start;
+	uint32_t size;
+	uint32_t used;
+};
+
+/* Bytes that are all zero, at a multiple of 8; NULL where memory is at its limit. */
+static inline void *skep_take(struct skep_arena *arena, uint32_t bytes)
+{
+	if (bytes > UINT32_MAX / 4)
+		return 0;
+	bytes = (bytes + 7) & ~7u;
+	if (arena->used + bytes > arena->size) {
+		/* What was given out from the old block stays valid: it is never given back. */
+		uint32_t size = 2 * arena->size > bytes ? 2 * arena->size : bytes;
+		size_t before = __builtin_wasm_memory_grow(0, (size + 65535) / 65536);
+		if (before == SIZE_MAX)
+			return 0;
+		*arena = (struct skep_arena){ (uint32_t)before * 65536, (size + 65535) & ~65535u, 0 };
+	}
+	void *taken = (void *)(uintptr_t)(arena->start + arena->used);
+	arena->used += bytes;
+	return __builtin_memset(taken, 0, bytes);
+}
+
+enum { SKEP_MAX_COLUMNS = 16, SKEP_MAX_METRICS = 64, SKEP_MAX_TEXT = 16384 };
+
+/* A batch that is being shaped. */
+struct skep_shaping {
+	const struct skep_request *request;
+	struct skep_shape_response response;
+	struct skep_column columns[SKEP_MAX_COLUMNS];
+	struct skep_list hidden[SKEP_MAX_COLUMNS];
+	struct skep_arena arena;
+};
+
+/* Adds a column: a value of `width` bytes for each record, selected or not, all zero at first. NULL when there are too
+ * many, or memory is at its limit. `name` has to stand after the call, as a literal does. */
+static inline void *skep_add_column(struct skep_shaping *batch, const char *name, enum skep_kind kind, uint32_t width)
+{
+	uint32_t used = batch->response.columns.len, count = batch->request->count;
+	if (used == SKEP_MAX_COLUMNS || (width && count > UINT32_MAX / 4 / width))
+		return 0;
+	void *values = skep_take(&batch->arena, count * width);
+	if (!values)
+		return 0;
+	batch->columns[used] = (struct skep_column){ skep_text_of(name), kind, width,
+						     { (uint32_t)(uintptr_t)values, count * width } };
+	batch->response.columns.len++;
+	return values;
+}
+
+/* Hides a field or column from outputs; false when too many are hidden. */
+static inline bool skep_hide(struct skep_shaping *batch, const char *name)
+{
+	if (batch->response.hidden.len == SKEP_MAX_COLUMNS)
+		return false;
+	batch->hidden[batch->response.hidden.len++] = skep_text_of(name);
+	return true;
+}
+
+/* Exports the hook `shape`: `shape(struct skep_shaping *)` changes the selected records where they lie (SKEP_FOR_EACH over
+ * its `request`), adds columns and hides fields. */
+#define SKEP_SHAPE(type, fields_wanted, shape) \
+	SKEP_SECTION("skep.schema.shape.v1", SKEP_SCHEMA_SHAPE_V1); \
+	SKEP_EXPORT("skep_shape") int64_t skep_shape(uint32_t at, uint32_t len) \
+	{ \
+		static struct skep_shaping batch; \
+		batch.response = (struct skep_shape_response){ .status = SKEP_FAILED }; \
+		batch.arena.used = 0; \
+		batch.request = skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), \
+					  &batch.response.error); \
+		if (batch.request) { \
+			shape(&batch); \
+			batch.response.status = SKEP_DONE; \
+			batch.response.columns.at = (uint32_t)(uintptr_t)batch.columns; \
+			batch.response.hidden.at = (uint32_t)(uintptr_t)batch.hidden; \
+		} \
+		return skep_answer(&batch.response, sizeof(batch.response)); \
+	}
+
+/* What an observer has to show. The functions return false, or write less, when there is no more room. */
+struct skep_report {
+	struct skep_observe_response response;
+	struct skep_metric metrics[SKEP_MAX_METRICS];
+	char text[SKEP_MAX_TEXT];
+	struct skep_arena arena;
+};
+
+static inline bool skep_metric(struct skep_report *report, struct skep_metric metric)
+{
+	if (report->response.metrics.len == SKEP_MAX_METRICS)
+		return false;
+	report->metrics[report->response.metrics.len++] = metric;
+	return true;
+}
+
+/* A sum that only grows. `labels` are key=value, apart by commas. */
+static inline bool skep_counter(struct skep_report *report, const char *name, const char *labels, uint64_t value)
+{
+	return skep_metric(report, (struct skep_metric){ .name = skep_text_of(name), .labels = skep_text_of(labels),
+							 .kind = SKEP_COUNTER, .value = (int64_t)value });
+}
+
+/* A value that comes and goes. */
+static inline bool skep_gauge(struct skep_report *report, const char *name, const char *labels, int64_t value)
+{
+	return skep_metric(report, (struct skep_metric){ .name = skep_text_of(name), .labels = skep_text_of(labels),
+							 .kind = SKEP_GAUGE, .value = value });
+}
+
+/* Counts by upper bound: `counts` has one more than `bounds`, for what lies above the last. */
+static inline bool skep_histogram(struct skep_report *report, const char *name, uint64_t sum, const uint64_t *bounds,
+				  uint32_t len, const uint64_t *counts)
+{
+	uint64_t *copy = skep_take(&report->arena, (2 * len + 1) * 8);
+	if (!copy)
+		return false;
+	__builtin_memcpy(copy, bounds, len * 8);
+	__builtin_memcpy(copy + len, counts, (len + 1) * 8);
+	return skep_metric(report, (struct skep_metric){ .name = skep_text_of(name), .kind = SKEP_HISTOGRAM,
+							 .value = (int64_t)sum,
+							 .bounds = { (uint32_t)(uintptr_t)copy, len },
+							 .counts = { (uint32_t)(uintptr_t)(copy + len), len + 1 } });
+}
+
+/* Adds to the text. */
+static inline void skep_print(struct skep_report *report, const char *text)
+{
+	while (*text && report->response.text.len < SKEP_MAX_TEXT)
+		report->text[report->response.text.len++] = *text++;
+}
+
+/* Adds a number in at least `width` places. */
+static inline void skep_print_number(struct skep_report *report, uint64_t value, uint32_t width)
+{
+	char digits[32];
+	uint32_t at = sizeof(digits) - 1;
+	digits[at] = 0;
+	do {
+		digits[--at] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	while (at && sizeof(digits) - 1 - at < width)
+		digits[--at] = ' ';
+	skep_print(report, digits + at);
+}
+
+/* Exports the hook `observe`: `fold(const type *)` takes each selected record; `show(struct skep_report *)` says what there
+ * is to show, when the host asks. */
+#define SKEP_OBSERVE(type, fields_wanted, fold, show) \
+	SKEP_SECTION("skep.schema.observe.v1", SKEP_SCHEMA_OBSERVE_V1); \
+	SKEP_EXPORT("skep_observe") int64_t skep_observe(uint32_t at, uint32_t len) \
+	{ \
+		static struct skep_report report; \
+		report.response = (struct skep_observe_response){ .status = SKEP_FAILED }; \
+		report.arena.used = 0; \
+		const struct skep_request *request = skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), \
+							       sizeof(type), &report.response.error); \
+		if (request) { \
+			SKEP_FOR_EACH (const type, record, index, request) \
+				fold(record); \
+			if (request->flags & SKEP_REPORT) \
+				show(&report); \
+			report.response.status = SKEP_DONE; \
+			report.response.metrics.at = (uint32_t)(uintptr_t)report.metrics; \
+			report.response.text.at = (uint32_t)(uintptr_t)report.text; \
+		} \
+		return skep_answer(&report.response, sizeof(report.response)); \
 	}
 
 #endif /* SKEP_PLUGIN_H */

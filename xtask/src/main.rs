@@ -2,12 +2,14 @@
 //!
 //! - [`mod@test`]: the whole test suite, the kernel's tests as root
 //! - [`mod@bench`]: Skep beside native programs, in one run
+//! - [`fuzz`]: a fuzz target, guided by coverage, for a minute
 //! - [`docs`]: what the documentation says, checked against the code and the binary
 //! - [`vm`]: the kernel checks on older kernels under qemu
 #![forbid(unsafe_code)]
 
 mod bench;
 mod docs;
+mod fuzz;
 mod process;
 mod test;
 mod vm;
@@ -31,6 +33,8 @@ enum Command {
     Vm(vm::Args),
     /// Measure Skep beside native programs, in one run
     Bench(bench::Args),
+    /// Run a fuzz target, guided by coverage
+    Fuzz(fuzz::Args),
     /// Check the documentation against the code and the binary
     #[command(subcommand)]
     Docs(docs::Command),
@@ -40,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Docs(command) => docs::run(&command),
         Command::Vm(args) => vm::run(&args),
     };

@@ -82,7 +82,8 @@ fn is_root() -> Result<bool> {
     Ok(process::output(Command::new("id").arg("-u"))?.trim() == "0")
 }
 
-fn host_triple() -> Result<String> {
+/// The name of this machine's target.
+pub(crate) fn host_triple() -> Result<String> {
     let version = process::output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.unwrap_or("x86_64-unknown-linux-gnu").to_owned())

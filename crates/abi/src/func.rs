@@ -61,15 +61,21 @@ impl fmt::Display for ValType {
 impl fmt::Display for Sig {
     /// As in the standard's prose: `(i32, i64) -> (i32)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, types: &[ValType]| {
-            f.write_str("(")?;
-            for (i, ty) in types.iter().enumerate() {
-                write!(f, "{}{ty}", if i == 0 { "" } else { ", " })?;
-            }
-            f.write_str(")")
-        };
-        list(f, self.params)?;
-        f.write_str(" -> ")?;
-        list(f, self.results)
+        write_signature(f, self.params, self.results)
     }
+}
+
+/// Writes a function's type as every report shows it: `(i32, i64) -> (i32)`.
+///
+/// # Errors
+/// Those of `f`.
+pub fn write_signature<T: fmt::Display>(f: &mut fmt::Formatter<'_>, params: &[T], results: &[T]) -> fmt::Result {
+    for (before, types) in [("(", params), (" -> (", results)] {
+        f.write_str(before)?;
+        for (i, ty) in types.iter().enumerate() {
+            write!(f, "{}{ty}", if i == 0 { "" } else { ", " })?;
+        }
+        f.write_str(")")?;
+    }
+    Ok(())
 }

@@ -31,6 +31,6 @@ pub mod wasi;
 mod world;
 
 pub use capability::{CAPABILITIES, Capability};
-pub use func::{Func, Sig, ValType};
+pub use func::{Func, Sig, ValType, write_signature};
 pub use surface::{Form, Marker, Surface};
 pub use world::World;

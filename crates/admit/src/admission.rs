@@ -9,8 +9,8 @@ use skep_abi::{
 };
 
 use crate::{
-    Budget, BudgetRequest, Failure, Inspection, Policy, PublicKey, Rejection, RejectionKind as Kind, detect, hex,
-    policy::Grantee,
+    Budget, BudgetRequest, Failure, Import, Inspection, Policy, PublicKey, Rejection, RejectionKind as Kind, detect,
+    hex, policy::Grantee,
 };
 
 macro_rules! slots {
@@ -205,8 +205,14 @@ fn signed(module: &Inspection, policy: &Policy, reasons: &mut Vec<Rejection>) {
     });
 }
 
-/// The capability that an import needs.
-fn capability_of(world: World, import: &crate::Import) -> Option<&'static Capability> {
+impl Inspection {
+    /// The capability that one of the module's imports needs; `None` for an import that its world does not know.
+    pub fn capability_of(&self, import: &Import) -> Option<&'static Capability> {
+        capability_of(self.world?, import)
+    }
+}
+
+fn capability_of(world: World, import: &Import) -> Option<&'static Capability> {
     if detect::host_memory(world, import) {
         return skep_abi::CAPABILITIES.iter().find(|capability| capability.memory);
     }

@@ -1,6 +1,6 @@
 //! Which world a module speaks, and what of it does not fit that world.
 
-use skep_abi::{Form, Func, Marker, World, surface::MEMORY};
+use skep_abi::{Form, Func, Marker, ValType, World, surface::MEMORY};
 use skep_error::did_you_mean;
 
 use crate::{Extern, FuncType, Import, Inspection, Rejection, RejectionKind as Kind, Ty};
@@ -141,7 +141,7 @@ fn of_name<'a>(funcs: &'a [Func], name: &str) -> Vec<&'a Func> {
 fn globals(found: &Inspection, world: World, form: &Form, reasons: &mut Vec<Rejection>) {
     for name in form.globals {
         let reason = match found.export(name).map(|export| &export.ty) {
-            Some(Extern::Global(Ty::I32)) => continue,
+            Some(Extern::Global(Ty::Number(ValType::I32))) => continue,
             Some(other) => Rejection::new(Kind::ExportType, *name).found(other.to_string()),
             None => Rejection::new(Kind::MissingExport, *name),
         };
@@ -181,6 +181,9 @@ fn offers(found: &Inspection) -> String {
     )
 }
 
+/// Exports that are looked at for a near name.
+const LOOKED_AT: usize = 500;
+
 /// A module that only just misses a world: a misspelt module or export.
 fn near_world(found: &Inspection) -> Option<String> {
     for world in ORDER {
@@ -195,7 +198,7 @@ fn near_world(found: &Inspection) -> Option<String> {
                 }
             }
         }
-        for export in &found.exports {
+        for export in found.exports.iter().take(LOOKED_AT) {
             let marks = world.surface().forms.iter().flat_map(|form| form.markers).filter_map(|marker| match marker {
                 Marker::Export(name) => Some(*name),
                 _ => None,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use wasmparser::{
-    FunctionBody, ValType, VisitOperator, VisitSimdOperator, for_each_visit_operator, for_each_visit_simd_operator,
+    FunctionBody, OperatorsReader, OperatorsReaderAllocations, ValType, VisitOperator, VisitSimdOperator,
+    for_each_visit_operator, for_each_visit_simd_operator,
 };
 
 macro_rules! features {
@@ -93,16 +94,24 @@ impl Seen {
         };
     }
 
-    /// Walks a function's body.
-    pub(crate) fn body(&mut self, body: &FunctionBody<'_>) -> wasmparser::Result<()> {
-        for local in body.get_locals_reader()? {
-            self.value_type(local?.1);
+    /// Walks a function's body. `stack` is the reader's own, handed on from one body to the next.
+    pub(crate) fn body(
+        &mut self,
+        body: &FunctionBody<'_>,
+        stack: &mut OperatorsReaderAllocations,
+    ) -> wasmparser::Result<()> {
+        let mut locals = body.get_locals_reader()?;
+        for _ in 0..locals.get_count() {
+            self.value_type(locals.read()?.1);
         }
-        let mut operators = body.get_operators_reader()?;
+        let reader = locals.get_binary_reader();
+        let mut operators = OperatorsReader::new_with_allocs(reader, std::mem::take(stack));
         while !operators.eof() {
             operators.visit_operator(self)?;
         }
-        operators.finish()
+        operators.finish()?;
+        *stack = operators.into_allocations();
+        Ok(())
     }
 
     pub(crate) fn list(&self) -> Vec<Feature> {

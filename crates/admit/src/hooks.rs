@@ -12,13 +12,10 @@ use skep_abi::{
 };
 use skep_error::did_you_mean;
 
-use crate::{Inspection, Rejection, RejectionKind as Kind};
-
-/// Bytes of the longest description that is read.
-pub const MAX_METADATA: usize = 64 * 1024;
-
-/// Levels of objects and arrays in a description; what is read of it has four.
-pub const MAX_DEPTH: usize = 16;
+use crate::{
+    Inspection, Rejection, RejectionKind as Kind,
+    limits::{self, MAX_DEPTH, MAX_METADATA},
+};
 
 /// A plugin's description: the JSON object of the section `skep.plugin.v1`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -213,7 +210,12 @@ fn read_metadata(data: &[u8]) -> Result<Metadata, Rejection> {
             .expected(format!("at most {MAX_DEPTH} levels"))
             .found(format!("{depth} levels")));
     }
-    serde_json::from_str(text).map_err(|error| bad(Kind::MetadataNotJson).found(error.to_string()))
+    let metadata: Metadata =
+        serde_json::from_str(text).map_err(|error| bad(Kind::MetadataNotJson).found(error.to_string()))?;
+    // Each of them may become a reason, with a text of its own.
+    limits::declared("declared hooks", metadata.hooks.len())?;
+    limits::declared("declared capabilities", metadata.capabilities.len())?;
+    Ok(metadata)
 }
 
 /// How many objects and arrays are open at once at most; unknown members count too, which the reader skips.

@@ -1,9 +1,9 @@
 //! One pass over a module's bytes.
 
-use skep_abi::hooks;
+use skep_abi::{ValType, hooks};
 use wasmparser::{
-    Encoding, ExternalKind, KnownCustom, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
-    types::TypesRef,
+    ExternalKind, KnownCustom, OperatorsReaderAllocations, Parser, Payload, TypeRef, ValidPayload, Validator,
+    WasmFeatures, types::TypesRef,
 };
 
 use crate::{
@@ -11,22 +11,14 @@ use crate::{
     RejectionKind as Kind, Section, Table, Ty, detect,
     features::Seen,
     hooks::{Fingerprint, PluginSections},
+    limits,
 };
-
-/// Imports a module may have; the largest real ones have about a hundred. A list that costs as much as this is made of
-/// four bytes an item.
-pub const MAX_IMPORTS: u32 = 2_000;
-/// Exports a module may have.
-pub const MAX_EXPORTS: u32 = 20_000;
-/// Types a module may have.
-pub const MAX_TYPES: u32 = 50_000;
-/// Custom sections a module may have.
-pub const MAX_SECTIONS: usize = 1_000;
 
 /// Reads `bytes` once and says what they are. Nothing of the module runs, function bodies are read but not validated
 /// (the engine's compiler does that), and whatever is wrong is an entry of [`Inspection::reasons`].
 ///
-/// Time grows with the length of `bytes`; memory is bounded by the limits above and the names in the module.
+/// Time grows with the length of `bytes`. The heap that is taken is at most the length of `bytes`, and 8 MiB for a module
+/// that is made of nothing but items, up to the limits of this crate ([`MAX_IMPORTS`](crate::MAX_IMPORTS) and its like).
 pub fn inspect(bytes: &[u8]) -> Inspection {
     let mut pass = Pass::new(bytes);
     match pass.run(bytes) {
@@ -43,6 +35,8 @@ struct Pass {
     plugin: PluginSections,
     /// Active data segments of memory 0 at a constant place: the end of the one that ends last, and its number.
     data_end: Option<(u64, u32)>,
+    /// What the reader of function bodies allocates once.
+    stack: OperatorsReaderAllocations,
 }
 
 impl Pass {
@@ -68,7 +62,13 @@ impl Pass {
             kernel: KernelFit::default(),
             signers: Vec::new(),
         };
-        Self { inspection, seen: Seen::default(), plugin: PluginSections::default(), data_end: None }
+        Self {
+            inspection,
+            seen: Seen::default(),
+            plugin: PluginSections::default(),
+            data_end: None,
+            stack: OperatorsReaderAllocations::default(),
+        }
     }
 
     fn run(&mut self, bytes: &[u8]) -> Result<(), Rejection> {
@@ -78,7 +78,7 @@ impl Pass {
         parser.set_features(WasmFeatures::all());
         for payload in parser.parse_all(bytes) {
             let payload = payload.map_err(broken)?;
-            bounded(&payload)?;
+            limits::bounded(&payload)?;
             match validator.payload(&payload).map_err(broken)? {
                 ValidPayload::End(types) => self.memories_and_tables(&types.as_ref()),
                 _ => self.payload(&payload, &validator)?,
@@ -114,7 +114,7 @@ impl Pass {
             }
             Payload::CodeSectionEntry(body) => {
                 found.code_size += body.range().end - body.range().start;
-                self.seen.body(body).map_err(broken)?;
+                self.seen.body(body, &mut self.stack).map_err(broken)?;
             }
             Payload::DataSection(section) => {
                 for (number, data) in (0..).zip(section.clone()) {
@@ -138,9 +138,7 @@ impl Pass {
 
     fn custom(&mut self, section: &wasmparser::CustomSectionReader<'_>) -> Result<(), Rejection> {
         let name = section.name();
-        if self.inspection.sections.len() == MAX_SECTIONS {
-            return Err(too_many("custom sections", MAX_SECTIONS, "more"));
-        }
+        limits::section(self.inspection.sections.len())?;
         self.inspection.sections.push(Section { name: name.into(), size: section.data().len() });
         // The name section is read by nobody here, but a reader that knows it would trip over a broken one.
         if !matches!(section.as_known(), KnownCustom::Unknown) {
@@ -226,7 +224,6 @@ impl Pass {
             Feature::Exceptions,
             Feature::Gc,
             Feature::StackSwitching,
-            Feature::MemoryGrow,
         ] {
             if seen.contains(&feature) {
                 found.kernel.obstacles.push(Obstacle {
@@ -282,46 +279,35 @@ fn text_module(start: &[u8]) -> bool {
     text.starts_with(b"(module") || text.starts_with(b"(component") || text.starts_with(b";;")
 }
 
-/// Counts that a few bytes can claim are checked before a list is made of them.
-fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {
-    let (what, count, limit) = match payload {
-        Payload::TypeSection(section) => ("types", section.count(), MAX_TYPES),
-        Payload::ImportSection(section) => ("imports", section.count(), MAX_IMPORTS),
-        Payload::ExportSection(section) => ("exports", section.count(), MAX_EXPORTS),
-        Payload::Version { encoding: Encoding::Component, .. } => return Err(Rejection::new(Kind::Component, "")),
-        _ => return Ok(()),
-    };
-    if count > limit { Err(too_many(what, limit as usize, &count.to_string())) } else { Ok(()) }
-}
-
-fn too_many(what: &str, limit: usize, found: &str) -> Rejection {
-    Rejection::new(Kind::TooManyItems, what).expected(format!("at most {limit}")).found(found)
-}
-
-fn broken(error: wasmparser::BinaryReaderError) -> Rejection {
+pub(crate) fn broken(error: wasmparser::BinaryReaderError) -> Rejection {
     // The parser has no kind for this; its text is the only mark.
     let kind = if error.message().starts_with("unexpected end") { Kind::Truncated } else { Kind::Malformed };
     Rejection::new(kind, format!("at byte {}", error.offset())).found(error.message())
 }
 
-/// Where an active segment of memory 0 ends, if it lies at a constant place.
+/// Where an active segment of memory 0 ends, if it lies at a constant place: `i32.const n end` or `i64.const n end`.
+/// Go's modules have tens of thousands of segments, so the expression is read as it stands, without a reader of
+/// operators, which allocates.
 fn data_end(data: &wasmparser::Data<'_>) -> Option<u64> {
+    const I32_CONST: u8 = 0x41;
+    const I64_CONST: u8 = 0x42;
+    const END: u8 = 0x0b;
     let wasmparser::DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
-    let mut reader = offset_expr.get_operators_reader();
-    let start = match reader.read().ok()? {
-        wasmparser::Operator::I32Const { value } => u64::from(value.cast_unsigned()),
-        wasmparser::Operator::I64Const { value } => value.cast_unsigned(),
+    let mut reader = offset_expr.get_binary_reader();
+    let start = match reader.read_u8().ok()? {
+        I32_CONST => u64::from(reader.read_var_i32().ok()?.cast_unsigned()),
+        I64_CONST => reader.read_var_i64().ok()?.cast_unsigned(),
         _ => return None,
     };
-    matches!(reader.read().ok()?, wasmparser::Operator::End).then(|| start.saturating_add(data.data.len() as u64))
+    (reader.read_u8().ok()? == END).then(|| start.saturating_add(data.data.len() as u64))
 }
 
 fn ty(ty: wasmparser::ValType) -> Ty {
     match ty {
-        wasmparser::ValType::I32 => Ty::I32,
-        wasmparser::ValType::I64 => Ty::I64,
-        wasmparser::ValType::F32 => Ty::F32,
-        wasmparser::ValType::F64 => Ty::F64,
+        wasmparser::ValType::I32 => ValType::I32.into(),
+        wasmparser::ValType::I64 => ValType::I64.into(),
+        wasmparser::ValType::F32 => ValType::F32.into(),
+        wasmparser::ValType::F64 => ValType::F64.into(),
         wasmparser::ValType::V128 => Ty::V128,
         wasmparser::ValType::Ref(_) => Ty::Ref,
     }

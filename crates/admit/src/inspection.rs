@@ -50,13 +50,12 @@ pub struct Inspection {
 
 /// A value type of WebAssembly, references lumped together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
 pub enum Ty {
-    I32,
-    I64,
-    F32,
-    F64,
+    /// A number, as the worlds' functions take and give them.
+    Number(ValType),
+    /// A vector.
     V128,
+    /// A reference of any kind.
     Ref,
 }
 
@@ -213,41 +212,24 @@ impl FuncType {
 
 impl From<ValType> for Ty {
     fn from(ty: ValType) -> Self {
-        match ty {
-            ValType::I32 => Self::I32,
-            ValType::I64 => Self::I64,
-            ValType::F32 => Self::F32,
-            ValType::F64 => Self::F64,
-        }
+        Self::Number(ty)
     }
 }
 
 impl fmt::Display for Ty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::I32 => "i32",
-            Self::I64 => "i64",
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::V128 => "v128",
-            Self::Ref => "ref",
-        })
+        match self {
+            Self::Number(ty) => write!(f, "{ty}"),
+            Self::V128 => f.write_str("v128"),
+            Self::Ref => f.write_str("ref"),
+        }
     }
 }
 
 impl fmt::Display for FuncType {
     /// As in the standard's prose: `(i32, i64) -> (i32)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |f: &mut fmt::Formatter<'_>, types: &[Ty]| {
-            f.write_str("(")?;
-            for (i, ty) in types.iter().enumerate() {
-                write!(f, "{}{ty}", if i == 0 { "" } else { ", " })?;
-            }
-            f.write_str(")")
-        };
-        list(f, &self.params)?;
-        f.write_str(" -> ")?;
-        list(f, &self.results)
+        skep_abi::write_signature(f, &self.params, &self.results)
     }
 }
 
@@ -264,20 +246,22 @@ impl fmt::Display for Extern {
 }
 
 fn limits(f: &mut fmt::Formatter<'_>, min: u64, max: Option<u64>, unit: &str) -> fmt::Result {
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
     match max {
-        Some(max) => write!(f, "{min} to {max} {unit}"),
-        None => write!(f, "{min} {unit} or more"),
+        Some(max) if max == min => write!(f, "{min} {unit}{}", plural(min)),
+        Some(max) => write!(f, "{min} to {max} {unit}{}", plural(max)),
+        None => write!(f, "{min} {unit}{} or more", plural(min)),
     }
 }
 
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        limits(f, self.min, self.max, "pages")
+        limits(f, self.min, self.max, "page")
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        limits(f, self.min, self.max, "elements")
+        limits(f, self.min, self.max, "element")
     }
 }

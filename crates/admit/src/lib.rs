@@ -23,6 +23,7 @@ mod hex;
 mod hooks;
 mod inspect;
 mod inspection;
+mod limits;
 mod policy;
 mod rejection;
 mod signature;
@@ -30,9 +31,13 @@ mod signature;
 pub use admission::{Admission, Slot, admit, admit_with, rejections};
 pub use budget::{Budget, Ceiling};
 pub use features::Feature;
-pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, MAX_DEPTH, MAX_METADATA, Metadata};
-pub use inspect::{MAX_EXPORTS, MAX_IMPORTS, MAX_SECTIONS, MAX_TYPES, inspect};
+pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, Metadata};
+pub use inspect::inspect;
 pub use inspection::{Export, Extern, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Section, Table, Ty};
+pub use limits::{
+    LIMITS, MAX_DECLARED, MAX_DEPTH, MAX_EXPORTS, MAX_GLOBALS, MAX_IMPORTS, MAX_METADATA, MAX_NAMES, MAX_SECTIONS,
+    MAX_TAGS, MAX_TYPES,
+};
 pub use policy::{Grant, Grantee, Policy};
 pub use rejection::{Rejection, RejectionKind};
 pub use signature::{

@@ -3,7 +3,11 @@
 //! Keys and signatures are files of one line: a word that says what it is, and hexadecimal digits. What is signed is
 //! [`SIGNATURE_CONTEXT`] and the hash, so that a signature made for something else is none for a module.
 
-use std::{fmt, fs, path::Path, str::FromStr};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use skep_error::{Error, Kind, Result, ResultExt as _};
@@ -44,7 +48,8 @@ fn message(hash: &[u8; 32]) -> Vec<u8> {
 fn after<'a>(text: &'a str, word: &str, what: &str) -> Result<&'a str> {
     let mut words = text.split_whitespace();
     if words.next() != Some(word) {
-        return Err(Error::new(Kind::BadInput, format!("no {what}")).help(format!("a {what} starts with \"{word} \"")));
+        return Err(Error::new(Kind::BadInput, format!("this is no {what}"))
+            .help(format!("the file of a {what} starts with \"{word} \"")));
     }
     words.next().ok_or_else(|| Error::new(Kind::BadInput, format!("the {what} is cut off")))
 }
@@ -126,6 +131,21 @@ impl fmt::Display for PublicKey {
 }
 
 impl Signature {
+    /// The signature of a module's file: what the file `named` holds, or else the one beside the module, `MODULE.sig`, which
+    /// need not be there.
+    ///
+    /// # Errors
+    /// `Io` and its like where a file that is there, or is named, cannot be read; `BadInput` where it is no signature.
+    pub fn of(module: &Path, named: Option<&Path>) -> Result<Option<Self>> {
+        let beside = PathBuf::from(format!("{}.{SIGNATURE_EXTENSION}", module.display()));
+        let path = named.unwrap_or(&beside);
+        match fs::read_to_string(path) {
+            Ok(text) => text.parse::<Self>().map(Some).context(|| format!("reading {}", path.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(None),
+            Err(error) => Err(Error::io(error).context(format!("reading {}", path.display()))),
+        }
+    }
+
     /// The signature's file.
     pub fn to_text(&self) -> String {
         format!("{SIGNATURE_WORD} {}:{}\n", self.key, hex::encode(&self.bytes))

@@ -12,6 +12,8 @@ use crate::{attach, sys};
 
 /// A page of an arena.
 const PAGE: u64 = 4096;
+/// `BPF_F_SEGV_ON_FAULT`: a page that no program has allocated cannot be touched by user space.
+const SEGV_ON_FAULT: u32 = 1 << 17;
 /// `ldimm64`, an instruction of two slots.
 const LDIMM64: u8 = (libbpf_sys::BPF_LD | libbpf_sys::BPF_IMM | libbpf_sys::BPF_DW) as u8;
 
@@ -30,6 +32,12 @@ pub(crate) fn place(object: &mut OpenObject, at: u64) -> Result<Vec<u8>> {
     let Some(mut arena) = arena else {
         return Err(Error::new(Kind::BadInput, "the object has no arena to place").with_errno(libc::ENOENT));
     };
+    if arena.map_flags() & SEGV_ON_FAULT != 0 {
+        // The host, too, reads and writes there on the guest's behalf.
+        return Err(Error::new(Kind::Unsupported, "an arena with BPF_F_SEGV_ON_FAULT cannot lie in a guest's memory")
+            .with_errno(libc::EOPNOTSUPP)
+            .help("leave the flag out: pages of the arena then appear when they are first touched"));
+    }
     let values = arena.initial_value_mut().map(|value| value.to_vec()).unwrap_or_default();
     let placed = sys::create_arena(&arena, at)
         .map_err(sys::Errno::into_error)

@@ -11,10 +11,11 @@ thread_local! {
     static CAUGHT: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-fn print(level: PrintLevel, text: String) {
+/// Keeps a message of libbpf's for the call on this thread that waits for it.
+pub(crate) fn print(level: PrintLevel, text: &str) {
     let caught = CAUGHT.with_borrow_mut(|caught| match (caught.as_mut(), level) {
         (Some(caught), PrintLevel::Warn | PrintLevel::Info) => {
-            caught.push_str(&text);
+            caught.push_str(text);
             true
         }
         _ => false,
@@ -27,9 +28,7 @@ fn print(level: PrintLevel, text: String) {
 /// Runs `work` and returns, beside its result, what libbpf printed on this thread meanwhile.
 pub(crate) fn capture<T>(work: impl FnOnce() -> T) -> (T, Messages) {
     static INSTALL: Once = Once::new();
-    INSTALL.call_once(|| {
-        libbpf_rs::set_print(Some((PrintLevel::Debug, print)));
-    });
+    INSTALL.call_once(crate::sys::print_through_diagnostics);
     let outer = CAUGHT.replace(Some(String::new()));
     let result = work();
     let text = CAUGHT.replace(outer).unwrap_or_default();
@@ -45,9 +44,24 @@ pub(crate) struct Messages {
 impl Messages {
     /// The program that failed to load, where libbpf names one.
     pub(crate) fn failed_program(&self) -> Option<&str> {
-        let at = self.text.find("BPF program load failed")?;
+        // The second comes before the load: what the program is to be attached to is not there.
+        let at = self
+            .text
+            .find("BPF program load failed")
+            .or_else(|| self.text.find("failed to find kernel BTF type ID"))?;
         let line = self.text[..at].lines().last()?;
         line.split('\'').nth(1)
+    }
+
+    /// The function or type that this kernel's BTF does not have.
+    pub(crate) fn missing_type(&self) -> Option<&str> {
+        self.text.split_once("failed to find kernel BTF type ID of '")?.1.split('\'').next()
+    }
+
+    /// As if libbpf had printed this.
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self { text: text.to_owned() }
     }
 
     /// The verifier's log, where there is one.
@@ -108,8 +122,8 @@ mod tests {
     #[test]
     fn messages_of_one_capture_do_not_reach_another() {
         let ((), outer) = capture(|| {
-            print(PrintLevel::Warn, "outer\n".to_owned());
-            let ((), inner) = capture(|| print(PrintLevel::Warn, "inner\n".to_owned()));
+            print(PrintLevel::Warn, "outer\n");
+            let ((), inner) = capture(|| print(PrintLevel::Warn, "inner\n"));
             assert_eq!(inner.text, "inner\n");
         });
         assert_eq!(outer.text, "outer\n");

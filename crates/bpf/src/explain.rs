@@ -12,6 +12,12 @@ pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
         // What libbpf says then is about limits that have nothing to do with it.
         return Error::new(Kind::Permission, "this user may not load eBPF").with_errno(errno.0).help(NO_PRIVILEGE);
     }
+    if let (Some(program), Some(name)) = (messages.failed_program(), messages.missing_type()) {
+        return Error::new(Kind::Kernel, format!("this kernel's BTF has no {name}"))
+            .with_errno(libc::ESRCH)
+            .context(format!("loading program {program}"))
+            .help(near_kernel_symbols(name));
+    }
     let mut error = match messages.failed_program() {
         Some(program) => refused_program(errno, program, messages),
         None => {
@@ -79,7 +85,7 @@ fn advice(errno: Errno, messages: &Messages) -> Option<String> {
                 .to_owned(),
         );
     }
-    if messages.contains("is not found in vmlinux BTF") || messages.contains("failed to find kernel BTF type ID") {
+    if messages.contains("is not found in vmlinux BTF") {
         return Some("this kernel has no such function or type; `skep doctor` says what it has".to_owned());
     }
     if log.contains("unknown func") || log.contains("program of this type cannot use helper") {
@@ -180,5 +186,69 @@ fn near_kernel_symbols(symbol: &str) -> String {
     match skep_error::nearest(symbol, names().filter(|name| name.contains(stem.as_str()))) {
         Some(near) => format!("the kernel has no function {symbol} that can be probed; did you mean {near}?"),
         None => format!("the kernel has no function {symbol} that can be probed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(log: &str) -> Messages {
+        Messages::of(&format!(
+            "libbpf: prog 'p': BPF program load failed: Permission denied\n\
+             libbpf: prog 'p': -- BEGIN PROG LOAD LOG --\n{log}\n-- END PROG LOAD LOG --\n\
+             libbpf: prog 'p': failed to load: -13\nlibbpf: failed to load object 'skep'\n"
+        ))
+    }
+
+    /// Without privilege everything is explained by that, as it should be.
+    fn privileged() -> bool {
+        has_bpf_privilege()
+    }
+
+    #[test]
+    fn the_verifiers_log_is_there_and_the_program_is_named() {
+        let error = load_failure(Errno(libc::EACCES), &refused("0: (95) exit\nR0 !read_ok"));
+        if !privileged() {
+            assert_eq!(error.kind(), Kind::Permission);
+            assert_eq!(error.help_text(), Some(NO_PRIVILEGE));
+            return;
+        }
+        let text = error.report(usize::MAX);
+        assert!(text.contains("loading program p: the kernel's verifier refused it"), "{text}");
+        assert!(text.contains("R0 !read_ok"), "{text}");
+        // The last lines alone are shown unless more is asked for.
+        let long: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
+        let text = load_failure(Errno(libc::EACCES), &refused(&long.join("\n"))).report(3);
+        assert!(text.contains("line 39") && !text.contains("line 10"), "{text}");
+    }
+
+    #[test]
+    fn each_known_cause_has_its_advice() {
+        if !privileged() {
+            return;
+        }
+        let help = |errno, messages: &Messages| load_failure(Errno(errno), messages).help_text().unwrap().to_owned();
+        let no_btf = Messages::of("libbpf: failed to find valid kernel BTF\n");
+        assert!(help(libc::ESRCH, &no_btf).contains("CONFIG_DEBUG_INFO_BTF"));
+        assert!(help(libc::EINVAL, &refused("invalid func unknown func bpf_foo#999")).contains("helper"));
+        assert!(help(libc::E2BIG, &refused("BPF program is too large. Processed 1000001 insn")).contains("loops"));
+        let policy = Messages::of("libbpf: prog 'p': BPF program load failed: Operation not permitted\n");
+        assert!(help(libc::EPERM, &policy).contains("policy"));
+        assert!(load_failure(Errno(libc::EPERM), &policy).report(0).contains("refused by the kernel's policy"));
+    }
+
+    #[test]
+    fn a_function_that_the_kernel_lacks_is_named_with_the_nearest_one() {
+        if !privileged() {
+            return;
+        }
+        let messages = Messages::of(
+            "libbpf: prog 'on_unlink': failed to find kernel BTF type ID of 'vfs_unlinkk': -ESRCH\n\
+             libbpf: prog 'on_unlink': failed to prepare load attributes: -ESRCH\n",
+        );
+        let text = load_failure(Errno(libc::EINVAL), &messages).report(0);
+        assert!(text.contains("loading program on_unlink: this kernel's BTF has no vfs_unlinkk"), "{text}");
+        assert!(text.contains("did you mean vfs_unlink?"), "{text}");
     }
 }

@@ -40,7 +40,7 @@ mod tracefs;
 pub use arena::Globals;
 pub use attach::Target;
 pub use buffer::{Buffer, Polled, possible_cpus, wait, wait_for_records};
-pub use collect::{Collector, CollectorOptions, CollectorSource};
+pub use collect::{Collector, CollectorOptions, CollectorSource, Sums};
 pub use libbpf_rs::{Iter, MapType, ProgramType};
 pub use map::{Map, MapInfo};
 pub use object::{LeftOut, LoadOptions, Object};

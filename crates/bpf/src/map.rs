@@ -84,6 +84,28 @@ impl Map {
         sys::map_next_key(self.fd.as_fd(), key, next)
     }
 
+    /// Takes all entries out of a hash map, many a system call (Linux 5.6), and gives each to `each` with its key.
+    ///
+    /// # Errors
+    /// The kernel's; `EINVAL` where the map is no hash map.
+    pub(crate) fn take_all(&self, mut each: impl FnMut(&[u8], &[u8])) -> Result<(), Errno> {
+        /// A bucket of the kernel's has far fewer entries; one that has more is `ENOSPC`.
+        const AT_ONCE: u32 = 1024;
+        let (key, value) = (self.info.key_size as usize, self.info.value_size as usize);
+        let (mut keys, mut values) = (vec![0; key * AT_ONCE as usize], vec![0; value * AT_ONCE as usize]);
+        let mut place = None;
+        loop {
+            let (taken, last) = sys::map_take(self.fd.as_fd(), &mut place, &mut keys, &mut values, AT_ONCE)?;
+            keys.chunks_exact(key)
+                .zip(values.chunks_exact(value))
+                .take(taken)
+                .for_each(|(key, value)| each(key, value));
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
     fn check(&self, key: Option<usize>, value: Option<usize>) -> Result<(), Errno> {
         let key_fits = key.is_none_or(|len| len == self.info.key_size as usize);
         let value_fits = value.is_none_or(|len| len == self.info.user_value_size);

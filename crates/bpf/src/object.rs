@@ -76,7 +76,15 @@ impl Object {
             let globals = options.arena_at.map(|at| arena::place(&mut object, at)).transpose()?;
             let (result, messages) = diagnostics::capture(|| prepare_and_load(object, counting));
             let errno = match result {
-                Ok((inner, counter)) => return Self::new(inner, counter, left_out, globals),
+                Ok((inner, counter)) => {
+                    if !counting {
+                        tracing::warn!(
+                            "what full ring buffers refuse is not counted: this kernel's verifier does not follow the \
+                             counting (Linux 6.2 and later do)"
+                        );
+                    }
+                    return Self::new(inner, counter, left_out, globals);
+                }
                 Err(errno) => errno,
             };
             // Verifiers before 6.2 forget that a record was checked once the program checks it again. A program must not
@@ -88,7 +96,10 @@ impl Object {
             }
             let error = explain::load_failure(errno, &messages);
             match messages.failed_program() {
-                Some(program) if options.best_effort => left_out.push(LeftOut { program: program.to_owned(), error }),
+                Some(program) if options.best_effort => {
+                    left_out.push(LeftOut { program: program.to_owned(), error });
+                    counting = true;
+                }
                 _ => return Err(error),
             }
         }
@@ -281,6 +292,9 @@ fn count_drops(object: &mut OpenObject) -> Result<Option<Counter>, sys::Errno> {
         if let Some((insns, insertion)) = drops::count_failures(program.insns(), counter.fd()) {
             sys::replace_insns(&program, insns, &insertion)?;
             counted = true;
+        } else if drops::fills_ring(program.insns()) {
+            let name = program.name().to_string_lossy();
+            tracing::warn!("what full ring buffers refuse of program {name} is not counted: its jumps are too far");
         }
     }
     Ok(counted.then_some(counter))

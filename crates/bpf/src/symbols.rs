@@ -1,7 +1,11 @@
 //! From addresses to names, by blazesym: the kernel, ELF and DWARF, perf maps of JITs, files as the process sees them
 //! (through `/proc/PID/map_files`, so a container's own root is the one that counts).
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use blazesym::{
     Pid,
@@ -40,22 +44,28 @@ impl Symbols {
         }
     }
 
-    /// The frames of a stack, innermost first; `pid` 0 is the kernel. What cannot be resolved keeps its address and, where its file is
-    /// known, the file, its build id and the place in it.
-    pub fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
-        // All but the innermost are return addresses: the call is just before.
-        let places: Vec<u64> =
-            addresses.iter().enumerate().map(|(at, &ip)| if at == 0 { ip } else { ip.saturating_sub(1) }).collect();
+    /// Looks up the addresses of many stacks, those of one process in one go: what [`Symbols::resolve`] then finds. Process 0 is
+    /// the kernel.
+    pub fn learn_all<'a>(&mut self, stacks: impl Iterator<Item = (u32, &'a [u64])>) {
         if self.known.len() > REMEMBERED {
             self.known.clear();
         }
-        let unknown: Vec<u64> =
-            places.iter().copied().filter(|&place| !self.known.contains_key(&(pid, place))).collect();
-        if !unknown.is_empty() {
-            self.learn(pid, &unknown);
+        let mut unknown: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
+        for (pid, addresses) in stacks {
+            let new = places(addresses).filter(|&place| !self.known.contains_key(&(pid, place)));
+            unknown.entry(pid).or_default().extend(new);
         }
+        for (pid, places) in unknown.into_iter().filter(|(_, places)| !places.is_empty()) {
+            self.learn(pid, &places.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    /// The frames of a stack, innermost first; `pid` 0 is the kernel. What cannot be resolved keeps its address and, where its file is
+    /// known, the file, its build id and the place in it.
+    pub fn resolve(&mut self, pid: u32, addresses: &[u64]) -> Vec<Frame> {
+        self.learn_all([(pid, addresses)].into_iter());
         let mut frames = Vec::new();
-        for (&place, &address) in places.iter().zip(addresses) {
+        for (place, &address) in places(addresses).zip(addresses) {
             match self.known.get(&(pid, place)) {
                 Some(known) => frames.extend(known.iter().cloned()),
                 None => frames.push(Frame { address, kernel: pid == 0, ..Frame::default() }),
@@ -108,6 +118,11 @@ impl Symbols {
             self.known.insert((pid, place), Arc::new([frame]));
         }
     }
+}
+
+/// Where to look for the frames of a stack's addresses: all but the innermost are return addresses, and the call is just before.
+fn places(addresses: &[u64]) -> impl Iterator<Item = u64> {
+    addresses.iter().enumerate().map(|(at, &ip)| if at == 0 { ip } else { ip.saturating_sub(1) })
 }
 
 fn hex(bytes: &[u8]) -> String {

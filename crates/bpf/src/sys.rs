@@ -1,9 +1,9 @@
 //! The calls into libbpf and the kernel that libbpf-rs does not wrap, or wraps with an allocation a call.
 //!
-//! Everything here is safe to call; the `unsafe` of this crate is in this module and in [`crate::buffer::ring`].
+//! Everything here is safe to call.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, c_char, c_int, c_void},
     fmt, io,
     os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
     ptr,
@@ -41,6 +41,27 @@ impl fmt::Display for Errno {
     }
 }
 
+/// Makes `crate::diagnostics::print` what libbpf prints through. libbpf-rs's own way ends the process at a message that
+/// is not UTF-8, and an object's names, which messages repeat, are whatever bytes somebody put there.
+pub(crate) fn print_through_diagnostics() {
+    unsafe extern "C" fn print(
+        level: libbpf_sys::libbpf_print_level,
+        format: *const c_char,
+        list: *mut c_void,
+    ) -> c_int {
+        // SAFETY: libbpf gives a format and the list of arguments that belongs to it.
+        let text = unsafe { vsprintf::vsprintf_raw(format, list) }.unwrap_or_default();
+        let text = text.strip_suffix(&[0]).unwrap_or(&text);
+        crate::diagnostics::print(level.into(), &String::from_utf8_lossy(text));
+        0
+    }
+    // SAFETY: the type of the list differs from one architecture to the next, and is passed as a pointer on each.
+    unsafe {
+        let print = std::mem::transmute::<*const (), libbpf_sys::libbpf_print_fn_t>(print as *const ());
+        libbpf_sys::libbpf_set_print(print);
+    }
+}
+
 /// Creates an array map with u32 keys.
 pub(crate) fn create_array(name: &CStr, value_size: u32, max_entries: u32) -> Result<OwnedFd, Error> {
     // SAFETY: `name` is NUL-terminated and the options may be null.
@@ -67,9 +88,16 @@ pub(crate) fn create_arena(arena: &libbpf_rs::OpenMapMut<'_>, at: u64) -> Result
         map_extra: at,
         ..Default::default()
     };
-    // SAFETY: the name may be null; the options state their size.
+    // SAFETY: the name is libbpf's, of a live map; the options state their size.
     let fd = Errno::check(unsafe {
-        libbpf_sys::bpf_map_create(libbpf_sys::BPF_MAP_TYPE_ARENA, ptr::null(), 0, 0, arena.max_entries(), &options)
+        libbpf_sys::bpf_map_create(
+            libbpf_sys::BPF_MAP_TYPE_ARENA,
+            libbpf_sys::bpf_map__name(arena.as_libbpf_object().as_ptr()),
+            0,
+            0,
+            arena.max_entries(),
+            &options,
+        )
     })?;
     // SAFETY: the kernel just gave us this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -107,6 +135,39 @@ pub(crate) fn map_delete(map: BorrowedFd<'_>, key: &[u8], flags: u64) -> Result<
     // SAFETY: as in `map_lookup`.
     Errno::check(unsafe { libbpf_sys::bpf_map_delete_elem_flags(map.as_raw_fd(), key.as_ptr().cast(), flags) })
         .map(drop)
+}
+
+/// Takes up to `count` entries out of a hash map, from the bucket that `place` names on (the first one if it is `None`), which then names
+/// the next one. Returns how many, and whether they were the last. The slices have room for `count` keys and values.
+pub(crate) fn map_take(
+    map: BorrowedFd<'_>,
+    place: &mut Option<u32>,
+    keys: &mut [u8],
+    values: &mut [u8],
+    count: u32,
+) -> Result<(usize, bool), Errno> {
+    let mut taken = count;
+    let mut from = place.unwrap_or_default();
+    let from_at = if place.is_some() { (&raw mut from).cast() } else { ptr::null_mut() };
+    let mut next = 0u32;
+    // SAFETY: `Map` checks that both slices hold `count` keys and values; a hash map's place is a u32.
+    let result = unsafe {
+        libbpf_sys::bpf_map_lookup_and_delete_batch(
+            map.as_raw_fd(),
+            from_at,
+            (&raw mut next).cast(),
+            keys.as_mut_ptr().cast(),
+            values.as_mut_ptr().cast(),
+            &raw mut taken,
+            ptr::null(),
+        )
+    };
+    *place = Some(next);
+    match Errno::check(result) {
+        Ok(_) => Ok((taken as usize, false)),
+        Err(Errno(libc::ENOENT)) => Ok((taken as usize, true)),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Writes the key after `key` to `next`; the first one when `key` is `None`. Lengths as in [`map_lookup`].

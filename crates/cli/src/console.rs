@@ -1,7 +1,8 @@
 //! Standard error and signals.
 
 use std::{
-    io::IsTerminal as _,
+    borrow::Cow,
+    io::{IsTerminal as _, Write as _},
     sync::atomic::{AtomicU8, Ordering},
     thread,
 };
@@ -40,12 +41,39 @@ pub(crate) fn start(verbose: u8) {
 /// Shows an error as a person reads it.
 pub(crate) fn show(error: &Error) {
     let lines = if VERBOSE.load(Ordering::Relaxed) > 0 { usize::MAX } else { LOG_LINES };
-    eprintln!("skep: {}", error.report(lines));
+    say(&error.report(lines));
 }
 
 /// Says something that is no error.
 pub(crate) fn note(text: &str) {
-    eprintln!("skep: {text}");
+    say(text);
+}
+
+/// One message on standard error. Where nobody reads it, nobody can be told.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "skep: {}", printable(text));
+}
+
+/// Text that a terminal shows and does not obey: names out of a module may be anything.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let harmless = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    if text.chars().all(harmless) {
+        return text.into();
+    }
+    let escape = |c: char| if harmless(c) { c.to_string() } else { c.escape_default().to_string() };
+    text.chars().map(escape).collect::<String>().into()
+}
+
+/// Writes to standard output; a reader that has gone ends the command quietly, as it ends any other in a pipe.
+///
+/// # Errors
+/// `Io` for any other failure.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context(|| "writing to standard output"),
+    }
 }
 
 /// A request to end that Ctrl-C, SIGTERM and SIGHUP make.
@@ -62,4 +90,15 @@ pub(crate) fn stop_on_signals() -> Result<Stop> {
         })
         .context(|| "watching for signals")?;
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_a_terminal_is_shown_as_its_number() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{9b}1m\r"), "a\\u{1b}[2Jb\\u{9b}1m\\u{d}");
+        assert!(matches!(printable("two\nlines\tand ä"), Cow::Borrowed(_)));
+    }
 }

@@ -17,7 +17,7 @@ use commands::Command;
 
 /// Runs eBPF programs carried in WebAssembly.
 #[derive(Debug, Parser)]
-#[command(name = "skep", version, about, max_term_width = 100, after_help = "`skep help COMMAND` shows examples.")]
+#[command(name = "skep", version, max_term_width = 100, after_help = "`skep help COMMAND` shows examples.")]
 struct Cli {
     /// Shows more: the whole of the verifier's log, and what Skep does. Twice: what libbpf says.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

@@ -63,8 +63,10 @@ fn a_policy_that_grants_nothing_lets_in_what_imports_nothing() {
 fn a_signed_module_passes_where_a_signature_is_demanded_until_a_byte_changes() {
     let directory = directory();
     let at = directory.path();
-    let key = stdout(&skep(at, &["keygen", "release"]));
-    let key = key.trim();
+    let made = stdout(&skep(at, &["keygen", "release"]));
+    let public = std::fs::read_to_string(at.join("release.pub")).unwrap();
+    let key = public.split_whitespace().nth(1).unwrap();
+    assert!(made.contains(key) && made.lines().count() == 2, "{made}");
     assert_ne!(code(&skep(at, &["keygen", "release"])), 0, "a key is never overwritten");
     let policy =
         format!("require_signature = true\nkeys = [\"{key}\"]\n[[grant]]\nkey = \"{key}\"\ncapabilities = [\"log\"]\n");
@@ -83,4 +85,48 @@ fn a_signed_module_passes_where_a_signature_is_demanded_until_a_byte_changes() {
     assert_eq!(code(&changed), 1);
     assert!(stdout(&changed).contains("bad-signature"), "{}", stdout(&changed));
     assert_eq!(code(&skep(at, &["verify", "--key", "release.pub", "logging.wasm"])), 1);
+}
+
+#[test]
+fn the_compilers_verdict_says_whether_a_module_can_be_placed_in_the_kernel() {
+    let directory = directory();
+    let at = directory.path();
+    let float = r#"(module (memory (export "memory") 1) (func (export "filter") (param i32 i32) (result i32)
+        (f64.lt (f64.load (local.get 0)) (f64.const 1))))"#;
+    let recursive = r#"(module (memory (export "memory") 1)
+        (func $down (param i32) (result i32) (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 1))
+            (else (call $down (i32.sub (local.get 0) (i32.const 1))))))
+        (func (export "filter") (param i32 i32) (result i32) (call $down (local.get 1))))"#;
+    for (name, text) in [("float.wasm", float), ("recursive.wasm", recursive)] {
+        std::fs::write(at.join(name), wat::parse_str(text).unwrap()).unwrap();
+    }
+    let expected = [
+        ("filter.wasm", None),
+        ("recursive.wasm", None),
+        ("float.wasm", Some("float")),
+        ("logging.wasm", Some("import")),
+    ];
+    // An import that nobody calls keeps nothing out, so this one is called.
+    let calls = LOGGING.replace("i32.const 1))", "(call 0 (i32.const 0) (i32.const 0)) i32.const 1))");
+    std::fs::write(at.join("logging.wasm"), wat::parse_str(calls).unwrap()).unwrap();
+    for (file, kind) in expected {
+        let report: serde_json::Value = serde_json::from_slice(&skep(at, &["inspect", file, "--json"]).stdout).unwrap();
+        assert_eq!(report["kernel"]["judged"], true);
+        let found = report["kernel"]["obstacles"][0]["kind"].as_str();
+        assert_eq!(found, kind, "{file}: {}", report["kernel"]);
+        let text = stdout(&skep(at, &["inspect", file]));
+        let line = if kind.is_some() { "cannot be placed in the kernel" } else { "can be placed in the kernel" };
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn names_out_of_a_module_do_not_reach_the_terminal_as_they_are() {
+    let directory = directory();
+    let at = directory.path();
+    let named = FILTER.replace("(memory", "(func (export \"\\1b[2J\\nworld      hooks\")) (memory");
+    std::fs::write(at.join("named.wasm"), wat::parse_str(named).unwrap()).unwrap();
+    let text = stdout(&skep(at, &["inspect", "named.wasm"]));
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    assert!(text.contains(r"\u{1b}[2J\nworld"), "{text}");
 }

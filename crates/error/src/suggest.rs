@@ -1,8 +1,11 @@
 /// The candidate nearest to `name`, when one is near enough to be meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
+    // Names of such different lengths are not near, and a guest's may be very long: comparing takes their product.
+    let alike = |candidate: &&str| candidate.len() <= 4 * name.len() && name.len() <= 4 * candidate.len();
     candidates
         .into_iter()
+        .filter(alike)
         .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
         .filter(|(score, _)| *score >= 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))

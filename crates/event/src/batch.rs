@@ -48,6 +48,19 @@ impl Column {
         value.unwrap_or(Value::Null)
     }
 
+    /// Bytes that its values take.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Bool(values) => values.len(),
+            Self::Int(values) => size_of_val(values.as_slice()),
+            Self::Uint(values) => size_of_val(values.as_slice()),
+            Self::Float(values) => size_of_val(values.as_slice()),
+            Self::Str(values) => values.iter().map(|text| text.len() + size_of::<String>()).sum(),
+            Self::Bytes(values) => values.iter().map(|bytes| bytes.len() + size_of::<Vec<u8>>()).sum(),
+        }
+    }
+
     fn gather(&self, kept: &[usize]) -> Self {
         fn pick<T: Clone>(values: &[T], kept: &[usize]) -> Vec<T> {
             kept.iter().filter_map(|&at| values.get(at).cloned()).collect()
@@ -112,6 +125,11 @@ impl<'a> Batch<'a> {
     /// Bytes from one record to the next.
     pub fn stride(&self) -> usize {
         self.stride
+    }
+
+    /// Bytes that its records and columns take.
+    pub fn bytes(&self) -> usize {
+        self.records.len() + self.columns.iter().map(Column::bytes).sum::<usize>()
     }
 
     /// The bytes of all records, one after the other.
@@ -209,6 +227,7 @@ mod tests {
         assert_eq!(kept.value(1, &schema.fields()[name]), Value::Str("c".into()));
         assert_eq!(kept.value(1, &schema.fields()[0]), Value::Uint(2));
         assert_eq!(kept.value(2, &schema.fields()[0]), Value::Null, "past the end");
+        assert_eq!(kept.bytes(), 2 * 16 + 2 * (size_of::<String>() + 1));
     }
 
     #[test]

@@ -76,6 +76,11 @@ impl Object for LiveObject {
         Ok(live_map(self.object.map(name)?))
     }
 
+    fn perf_buffers(&self) -> Vec<Arc<dyn Map + Send + Sync>> {
+        let perf = self.object.maps().filter(|map| map.info().kind == MapType::PerfEventArray);
+        perf.cloned().map(live_map).collect()
+    }
+
     fn arena_globals(&self) -> Option<(u64, &[u8])> {
         self.object.arena_globals().map(|globals| (globals.offset, &*globals.bytes))
     }

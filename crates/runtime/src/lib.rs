@@ -4,11 +4,13 @@
 //! - [`doctor`]: `skep doctor`
 //! - [`profile`]: `skep profile`, `trace`, `record` and `replay`
 //! - [`syscalls`]: names and numbers of this architecture's system calls
+//! - [`kernel_fit`]: whether a module can be placed in the kernel, for `skep inspect`
 //! - `kernel`: the live kernel behind the traits of the sandbox
 #![forbid(unsafe_code)]
 
 pub mod doctor;
 mod kernel;
+pub mod kernel_fit;
 pub mod profile;
 pub mod program;
 pub mod syscalls;

@@ -2,15 +2,20 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::Duration,
 };
 
+use rustix::event::{PollFd, PollFlags};
 use skep_abi::World;
-use skep_admit::RejectionKind;
+use skep_admit::{Admission, Policy, RejectionKind, Signature, Slot, admit, rejections};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
-    Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WasiOptions,
+    Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WASM_PAGE, WasiOptions,
     worlds::program::{self, Losses, Options},
 };
 
@@ -35,6 +40,8 @@ pub struct RunOptions {
     pub best_effort: bool,
     /// Neither reads nor writes the cache of compiled modules.
     pub no_cache: bool,
+    /// The policy that has to admit the module to the slot `program`; without one everything is granted.
+    pub policy: Option<PathBuf>,
 }
 
 /// A module longer than this is not read.
@@ -48,8 +55,13 @@ pub fn run<R>(options: &RunOptions, stop: &Stop, report: R) -> (Result<i32>, Los
 where
     R: FnMut(&Error) + Clone + Send + 'static,
 {
+    if let Some(timeout) = options.timeout {
+        end_after(timeout, stop);
+    }
+    let compiling = EndsProcess::on(stop, report.clone());
     let prepared = prepare(options);
-    let (engine, module, cache) = match prepared {
+    drop(compiling);
+    let Prepared { engine, module, cache, admission } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return (Err(error), Losses::default()),
     };
@@ -59,11 +71,13 @@ where
     if let Some(memory) = options.max_memory {
         limits.memory = memory;
     }
-    if let Some(timeout) = options.timeout {
-        end_after(timeout, stop);
+    if let Some(Admission { budget, .. }) = &admission {
+        let pages = usize::try_from(budget.pages).unwrap_or(usize::MAX);
+        limits.memory = limits.memory.min(pages.saturating_mul(WASM_PAGE));
+        limits.table = limits.table.min(usize::try_from(budget.table_elements).unwrap_or(usize::MAX));
     }
     let kernel = LiveKernel::new(options.best_effort, report.clone());
-    let stuck = stop.clone();
+    let (stuck, mut last_words) = (stop.clone(), report.clone());
     let world = Options {
         wasi: wasi_options(options),
         limits,
@@ -74,25 +88,108 @@ where
         report: Box::new(report),
         on_stuck: Box::new(move || {
             // What is attached is held by descriptors alone: the end of the process takes it away.
-            let _ = flushed.flush();
-            let kind = match stuck.requested() {
-                Some(Reason::TimedOut) => Kind::TimedOut,
-                _ => Kind::Interrupted,
-            };
-            std::process::exit(kind.exit_code().into());
+            flushed.flush_ready();
+            let error = ended(&stuck, "the guest hangs in a call, such as reading its input or writing to a full pipe");
+            let error = error.help("what it had not printed or read yet is lost, and was not counted");
+            last_words(&error);
+            std::process::exit(error.kind().exit_code().into());
         }),
     };
     let (result, losses) = program::run(&engine, &module, Box::new(kernel), world);
     (result.context(|| format!("running {}", options.file.display())), losses)
 }
 
-fn prepare(options: &RunOptions) -> Result<(Engine, Module, Option<Cache>)> {
+/// Ends the process when the run is asked to end while nothing can be asked to: a compilation. Nothing is attached then.
+struct EndsProcess {
+    over: Arc<AtomicBool>,
+}
+
+impl EndsProcess {
+    fn on<R: FnMut(&Error) + Send + 'static>(stop: &Stop, mut report: R) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (stop, flag) = (stop.clone(), over.clone());
+        thread::spawn(move || {
+            let mut fds = [PollFd::new(&stop, PollFlags::IN)];
+            while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+            if !flag.swap(true, Ordering::SeqCst) {
+                let error = ended(&stop, "the module was being compiled");
+                report(&error);
+                std::process::exit(error.kind().exit_code().into());
+            }
+        });
+        Self { over }
+    }
+}
+
+impl Drop for EndsProcess {
+    fn drop(&mut self) {
+        if self.over.swap(true, Ordering::SeqCst) {
+            // The other thread ends the process this very moment.
+            thread::park();
+        }
+    }
+}
+
+/// The error of a run that was asked to end, and of which that had to be forced.
+fn ended(stop: &Stop, meanwhile: &str) -> Error {
+    let (kind, why) = match stop.requested() {
+        Some(Reason::TimedOut) => (Kind::TimedOut, "the time is over"),
+        Some(Reason::OutputClosed) => (Kind::Interrupted, "nobody reads the output any more"),
+        _ => (Kind::Interrupted, "interrupted"),
+    };
+    Error::new(kind, format!("{why}: {meanwhile}"))
+}
+
+/// What a run needs before it starts.
+struct Prepared {
+    engine: Engine,
+    module: Module,
+    cache: Option<Cache>,
+    admission: Option<Admission>,
+}
+
+fn prepare(options: &RunOptions) -> Result<Prepared> {
     let wasm = read_module(&options.file)?;
-    let engine = Engine::new(Metering::Epoch)?;
+    let admission = options.policy.as_deref().map(|policy| admitted(&wasm, options, policy)).transpose()?;
+    let engine = match &admission {
+        Some(admission) => {
+            let stack = usize::try_from(admission.budget.stack_bytes).unwrap_or(usize::MAX);
+            Engine::with_stack(Metering::Epoch, stack)?
+        }
+        None => Engine::new(Metering::Epoch)?,
+    };
     let cache = if options.no_cache { None } else { Cache::for_user() };
     let module =
         Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
-    Ok((engine, module, cache))
+    Ok(Prepared { engine, module, cache, admission })
+}
+
+/// The policy's leave for the module, with the signature beside it, and for the directories that it is lent.
+fn admitted(wasm: &[u8], options: &RunOptions, policy: &Path) -> Result<Admission> {
+    let doing = || format!("admitting {} under {}", options.file.display(), policy.display());
+    let policy = Policy::load(policy)?;
+    let mut module = skep_admit::inspect(wasm);
+    if let Some(signature) = Signature::of(&options.file, None)? {
+        module.add_signature(&signature);
+    }
+    let admission = match admit(&module, Slot::Program, &policy) {
+        Ok(admission) => admission,
+        Err(first) => {
+            let all: Vec<String> =
+                rejections(&module, Slot::Program, &policy).iter().map(ToString::to_string).collect();
+            let error = Error::from(first).context(doing());
+            return Err(if all.len() > 1 { error.detail(all.join("\n")) } else { error });
+        }
+    };
+    for dir in &options.dirs {
+        let real = dir.host.canonicalize().context(|| format!("looking for {}", dir.host.display()))?;
+        let below = |granted: &PathBuf| granted.canonicalize().is_ok_and(|granted| real.starts_with(granted));
+        if !admission.directories.iter().any(below) {
+            let message = format!("the policy grants no directory that {} lies below", dir.host.display());
+            return Err(Error::new(Kind::Refused, message).context(doing()).help("add it to a grant's `directories`"));
+        }
+    }
+    Ok(admission)
 }
 
 /// Whether a module may be run as a program, by its imports and exports alone.

@@ -128,7 +128,8 @@ impl Cache {
 
 /// `None` for an entry that is not what it should be.
 fn read_entry(path: &Path, key: &Key) -> io::Result<Option<Vec<u8>>> {
-    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    // Nor does a pipe in an entry's place keep anybody waiting.
+    let no_follow = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
     let file: File = OpenOptions::new().read(true).custom_flags(no_follow).open(path)?;
     let meta = file.metadata()?;
     let own = meta.is_file() && meta.uid() == rustix::process::geteuid().as_raw() && meta.mode() & 0o022 == 0;

@@ -10,7 +10,7 @@
 //!
 //! This crate knows nothing of libbpf: a world that needs the kernel says so as a trait.
 //!
-//! `unsafe` stands in `memory::{reservation, shared}`, in `worlds::filter::slot` and the one call of it, and in the one line that loads compiled code.
+//! `unsafe` stands in `memory::{reservation, shared}`, in `worlds::filter::slot` and the two calls of it, and in the one line that loads compiled code.
 #![deny(unsafe_code)]
 
 mod cache;
@@ -20,9 +20,15 @@ mod memory;
 mod module;
 mod output;
 mod stop;
+mod ticker;
 mod trap;
 mod wasi;
 pub mod worlds;
+
+/// The programs on the page about filters, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/filter.md")]
+struct FilterPage;
 
 pub use cache::Cache;
 pub use engine::{Engine, Metering};
@@ -30,6 +36,7 @@ pub use limits::{Limiter, Limits, WASM_PAGE};
 pub use memory::{Fault, GuestMemory, PAGE, Placement, SharedRegions};
 pub use module::Module;
 pub use output::Output;
+pub use skep_abi::event_context::EventContext;
 pub use stop::{Reason, Stop};
 pub use trap::TrapKind;
 pub use wasi::{Preopen, Wasi, WasiOptions};

@@ -42,6 +42,11 @@ impl Limiter {
         self.lifted = lifted;
     }
 
+    /// From now on that many bytes of linear memory.
+    pub(crate) fn set_memory(&mut self, bytes: usize) {
+        self.limits.memory = bytes;
+    }
+
     /// What was refused last, in words.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()

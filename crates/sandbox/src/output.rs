@@ -1,17 +1,20 @@
-//! What a guest prints: kept until somebody has time to look, never lost.
+//! What a guest prints: kept until somebody has time to look. What cannot be written is an error of the run.
 //!
 //! The guest is told that its output is a terminal, so its own C library hands over every line at once and an end at any
 //! moment loses nothing. Where the output is not really a terminal, lines are gathered here and written when the guest
-//! waits, when there is much of it, and at the end.
+//! waits, when there is much of it, and at the end. Only the guest's own thread waits for a slow reader; whoever else
+//! writes meanwhile ([`Output::flush_ready`]) writes no more than is taken at once.
 
 use std::{
     io::{self, Write},
+    os::fd::{AsFd as _, OwnedFd},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use wasmtime_wasi::{
     cli::{IsTerminal, StdoutStream},
     p2::{OutputStream, Pollable, StreamError, StreamResult},
@@ -21,6 +24,8 @@ use crate::stop::{Reason, Stop};
 
 /// Gathered output is written when it is this long.
 const FULL: usize = 64 << 10;
+/// What a pipe that is ready takes without waiting (`PIPE_BUF`).
+const AT_ONCE: usize = 4096;
 
 /// One of a guest's two outputs; cheap to clone.
 #[derive(Clone)]
@@ -30,6 +35,10 @@ pub struct Output {
 
 struct Shared {
     writer: Box<dyn Write + Send>,
+    /// What tells whether the writer would have to wait; without one it never does.
+    descriptor: Option<OwnedFd>,
+    /// Why output was lost.
+    failed: Option<io::Error>,
     gathered: Vec<u8>,
     /// Writes through at once.
     direct: bool,
@@ -39,7 +48,9 @@ struct Shared {
 impl Output {
     /// Writes to the process's standard output. When its reader has gone, `stop` is asked for.
     pub fn stdout(stop: &Stop) -> Self {
-        Self::new(Box::new(io::stdout()), io::IsTerminal::is_terminal(&io::stdout()), stop)
+        let output = Self::new(Box::new(io::stdout()), io::IsTerminal::is_terminal(&io::stdout()), stop);
+        output.lock().descriptor = io::stdout().as_fd().try_clone_to_owned().ok();
+        output
     }
 
     /// Writes to the process's standard error, at once.
@@ -49,7 +60,8 @@ impl Output {
 
     /// Writes to `writer`; `direct` writes are not gathered.
     pub fn new(writer: Box<dyn Write + Send>, direct: bool, stop: &Stop) -> Self {
-        let shared = Shared { writer, gathered: Vec::new(), direct, stop: stop.clone() };
+        let (descriptor, failed) = (None, None);
+        let shared = Shared { writer, descriptor, failed, gathered: Vec::new(), direct, stop: stop.clone() };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -63,6 +75,24 @@ impl Output {
     /// The writer's.
     pub fn flush(&self) -> io::Result<()> {
         self.lock().flush()
+    }
+
+    /// Writes what was gathered as far as it is taken at once: never waits, neither for the reader nor for a guest that
+    /// waits for the reader.
+    pub fn flush_ready(&self) {
+        let Ok(mut shared) = self.shared.try_lock() else { return };
+        while !shared.gathered.is_empty() && shared.is_ready() {
+            let len = shared.gathered.len().min(AT_ONCE);
+            let rest = shared.gathered.split_off(len);
+            let _ = shared.flush();
+            shared.gathered = rest;
+        }
+    }
+
+    /// Why output was lost, where it was; a reader that has gone is no failure.
+    pub fn failure(&self) -> Option<io::Error> {
+        let shared = self.lock();
+        shared.failed.as_ref().map(|error| io::Error::from(error.kind()))
     }
 
     /// Takes `bytes`.
@@ -83,10 +113,21 @@ impl Shared {
         }
         let result = self.writer.write_all(&self.gathered).and_then(|()| self.writer.flush());
         self.gathered.clear();
-        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
-            self.stop.request(Reason::OutputClosed);
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.stop.request(Reason::OutputClosed),
+            Err(error) => {
+                self.failed.get_or_insert_with(|| error.kind().into());
+            }
+            Ok(()) => {}
         }
         result
+    }
+
+    /// Whether a little can be written without waiting.
+    fn is_ready(&self) -> bool {
+        let Some(descriptor) = &self.descriptor else { return true };
+        let mut fds = [PollFd::new(descriptor, PollFlags::OUT)];
+        matches!(rustix::event::poll(&mut fds, Some(&Timespec::default())), Ok(1..))
     }
 }
 

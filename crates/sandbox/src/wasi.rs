@@ -9,11 +9,14 @@
 use std::{
     fs::File,
     os::fd::{AsFd as _, BorrowedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::{Mode, OFlags},
+};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use wasmtime::{Caller, Extern, Linker, Val};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, p1::WasiP1Ctx};
@@ -80,7 +83,7 @@ impl Wasi {
         for dir in &options.dirs {
             let doing = || format!("opening the directory {} for the guest", dir.host.display());
             let perms = if dir.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            preopens.push(File::open(&dir.host).context(doing)?);
+            preopens.push(open_directory(&dir.host).context(doing)?);
             builder
                 .preopened_dir(&dir.host, &dir.guest, perms)
                 .map_err(|error| Error::new(Kind::Io, format!("{error:#}")).context(doing()))?;
@@ -120,6 +123,12 @@ impl Wasi {
             let _ = rustix::event::poll(&mut [PollFd::new(&stop, PollFlags::IN)], Some(&timeout));
         }
     }
+}
+
+/// Opens a directory, and nothing else: to open a pipe would wait for whoever writes to it.
+fn open_directory(path: &Path) -> std::io::Result<File> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 /// A run that was cut off because it had been asked to end: carried through wasmtime as an error.

@@ -1,10 +1,13 @@
 //! World `hooks`: the samples do what they say, and plugins that trap, loop, lie or grow are held.
 
+mod plugin;
+
 use std::sync::{Arc, Mutex};
 
+use plugin::{CLOSED, END, field, filter_of, one_field, plugin, plugin_with};
 use skep_abi::{
     event_context::{EventContext, MEMBERS, MemberType, SIZE},
-    hooks::wire::{FILTER_V1, MetricKind},
+    hooks::wire::MetricKind,
     operator::FieldKind,
 };
 use skep_admit::{Policy, Slot, admit, inspect};
@@ -12,17 +15,15 @@ use skep_error::Kind;
 use skep_event::Selection;
 use skep_sandbox::{
     TrapKind,
-    worlds::hooks::{Failed, MAX_TRAPS, NoKernel, Plugin, RecordField, RecordLayout, Services, State},
+    worlds::hooks::{Failed, MAX_TRAPS, NoKernel, Plugin, RecordLayout, Services, State},
 };
 
 const SLOW: &[u8] = include_bytes!("../../../examples/slow-syscalls/slow-syscalls.wasm");
 const SLOW_C: &[u8] = include_bytes!("../../../examples/slow-syscalls-c/slow-syscalls-c.wasm");
 const REDACT: &[u8] = include_bytes!("../../../examples/redact-paths/redact-paths.wasm");
+const REDACT_C: &[u8] = include_bytes!("../../../examples/redact-paths-c/redact-paths-c.wasm");
 const LATENCY: &[u8] = include_bytes!("../../../examples/latency-histogram/latency-histogram.wasm");
-
-fn field(name: &str, kind: FieldKind, offset: usize, size: usize) -> RecordField {
-    RecordField { name: name.into(), kind, offset: offset as u32, size: size as u32 }
-}
+const LATENCY_C: &[u8] = include_bytes!("../../../examples/latency-histogram-c/latency-histogram-c.wasm");
 
 fn event_layout() -> RecordLayout {
     let fields = MEMBERS.iter().map(|member| {
@@ -34,15 +35,6 @@ fn event_layout() -> RecordLayout {
         field(member.name, kind, member.offset, member.ty.size())
     });
     RecordLayout { stride: SIZE as u32, fields: fields.collect() }
-}
-
-fn plugin_with(wasm: &[u8], slot: Slot, policy: &Policy, layout: RecordLayout, services: Services) -> Plugin {
-    let admission = admit(&inspect(wasm), slot, policy).unwrap();
-    Plugin::new(wasm, admission, layout, 1000, services, None).unwrap()
-}
-
-fn plugin(wasm: &[u8], slot: Slot, layout: RecordLayout) -> Plugin {
-    plugin_with(wasm, slot, &Policy::default(), layout, Services::log_only())
 }
 
 /// Events of which every third is a slow system call, by its number.
@@ -124,70 +116,64 @@ fn a_missing_field_is_named_and_the_batch_passes() {
 }
 
 #[test]
-fn the_sample_shape_blots_out_paths_adds_a_column_and_hides_a_field() {
+fn the_sample_shapes_blot_out_paths_add_a_column_and_hide_a_field() {
     let layout = RecordLayout {
         stride: 72,
         fields: vec![field("uid", FieldKind::Uint32, 0, 4), field("filename", FieldKind::CString, 4, 64)],
     };
-    let mut plugin = plugin(REDACT, Slot::Shape, layout);
-    for (record, path) in plugin.buffer().chunks_exact_mut(72).zip(["/home/ann/diary", "/etc/passwd", "/root/.ssh"]) {
-        record[4..4 + path.len()].copy_from_slice(path.as_bytes());
+    for (wasm, language) in [(REDACT, "Rust"), (REDACT_C, "C")] {
+        let mut plugin = plugin(wasm, Slot::Shape, layout.clone());
+        let written = ["/home/ann/diary", "/etc/passwd", "/root/.ssh", "/home/ben/x"];
+        for (record, path) in plugin.buffer().chunks_exact_mut(72).zip(written) {
+            record[4..4 + path.len()].copy_from_slice(path.as_bytes());
+        }
+        let mut selection = Selection::all(4);
+        selection.drop_record(3);
+        let shaped = plugin.shape(&mut selection).unwrap();
+        assert_eq!(plugin.last_failure(), None, "{language}");
+        let paths: Vec<&str> = plugin
+            .records(4)
+            .chunks_exact(72)
+            .map(|record| std::str::from_utf8(&record[4..68]).unwrap().trim_end_matches('\0'))
+            .collect();
+        assert_eq!(paths, ["/home/*********", "/etc/passwd", "/root/****", "/home/ben/x"], "{language}");
+        assert_eq!(shaped.hidden, ["uid"], "{language}");
+        assert_eq!((shaped.columns[0].name.as_str(), shaped.columns[0].kind), ("redacted", FieldKind::Uint8));
+        assert_eq!(shaped.columns[0].values, [1, 0, 1, 0], "{language}");
     }
-    let mut selection = Selection::all(3);
-    let shaped = plugin.shape(&mut selection).unwrap();
-    assert_eq!(plugin.last_failure(), None);
-    let paths: Vec<&str> = plugin
-        .records(3)
-        .chunks_exact(72)
-        .map(|record| std::str::from_utf8(&record[4..68]).unwrap().trim_end_matches('\0'))
-        .collect();
-    assert_eq!(paths, ["/home/*********", "/etc/passwd", "/root/****"]);
-    assert_eq!(shaped.hidden, ["uid"]);
-    assert_eq!((shaped.columns[0].name.as_str(), shaped.columns[0].kind), ("redacted", FieldKind::Uint8));
-    assert_eq!(shaped.columns[0].values, [1, 0, 1]);
 }
 
 #[test]
-fn the_sample_observer_counts_over_batches_and_reports_when_asked() {
-    let mut plugin = plugin(LATENCY, Slot::Observe, event_layout());
-    for _ in 0..2 {
-        plugin.buffer()[..100 * SIZE].copy_from_slice(&events(100));
-        assert_eq!(plugin.observe(&Selection::all(100), false).unwrap(), None);
+fn the_sample_observers_count_over_batches_and_report_when_asked() {
+    let mut texts = Vec::new();
+    for (wasm, language) in [(LATENCY, "Rust"), (LATENCY_C, "C")] {
+        let mut plugin = plugin(wasm, Slot::Observe, event_layout());
+        for _ in 0..2 {
+            plugin.buffer()[..100 * SIZE].copy_from_slice(&events(100));
+            assert_eq!(plugin.observe(&Selection::all(100), false).unwrap(), None, "{language}");
+        }
+        let report = plugin.observe(&Selection::all(0), true).unwrap().unwrap();
+        assert_eq!(plugin.last_failure(), None, "{language}");
+        assert_eq!((report.metrics[0].name.as_str(), report.metrics[0].value), ("events", 200), "{language}");
+        let histogram = &report.metrics[1];
+        assert_eq!((histogram.kind, histogram.value), (MetricKind::Histogram, 100 * 10 + 100 * 5_000_000));
+        assert_eq!(histogram.counts[0], 100, "10 ns is below 1 us");
+        let bucket = histogram.bounds.iter().position(|bound| 5_000_000 < *bound).unwrap();
+        assert_eq!(histogram.counts[bucket], 100, "{language}");
+        assert_eq!(report.text.lines().count(), 2, "{}", report.text);
+        texts.push(report.text);
     }
-    let report = plugin.observe(&Selection::all(0), true).unwrap().unwrap();
-    assert_eq!(plugin.last_failure(), None);
-    assert_eq!((report.metrics[0].name.as_str(), report.metrics[0].value), ("events", 200));
-    let histogram = &report.metrics[1];
-    assert_eq!((histogram.kind, histogram.value), (MetricKind::Histogram, 100 * 10 + 100 * 5_000_000));
-    assert_eq!(histogram.counts[0], 100, "10 ns is below 1 us");
-    let bucket = histogram.bounds.iter().position(|bound| 5_000_000 < *bound).unwrap();
-    assert_eq!(histogram.counts[bucket], 100);
-    assert_eq!(report.text.lines().count(), 2, "{}", report.text);
+    assert_eq!(texts[0], texts[1]);
 }
 
-/// A plugin of one hook `filter` with that body; `more` goes on after `"wire_version":1`, to the metadata's end.
-fn filter_of(body: &str, more: &str, imports: &str) -> Vec<u8> {
-    let escape = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
-    let metadata = format!(r#"{{"name":"t","version":"1","hooks":{{"filter":{{"wire_version":1{more}"#);
-    let text = format!(
-        r#"(module {imports} (memory (export "memory") 4) (global $next (mut i32) (i32.const 65536))
-            (func (export "skep_alloc") (param i32 i32) (result i32)
-                global.get $next (global.set $next (i32.add (global.get $next) (local.get 0))))
-            (func (export "skep_free") (param i32 i32 i32))
-            (func (export "skep_filter") (param i32 i32) (result i64) {body})
-            (@custom "skep.plugin.v1" "{}")
-            (@custom "skep.schema.filter.v1" "{}"))"#,
-        escape(metadata.as_bytes()),
-        escape(&FILTER_V1)
-    );
-    wat::parse_str(text).unwrap()
-}
-
-const END: &str = "}}}";
-const CLOSED: &str = r#","on_failure":"closed"}}}"#;
-
-fn one_field() -> RecordLayout {
-    RecordLayout { stride: 8, fields: vec![field("v", FieldKind::Uint64, 0, 8)] }
+#[test]
+fn a_plugin_in_c_names_the_field_that_lies_elsewhere() {
+    let layout = RecordLayout { stride: 72, fields: vec![field("filename", FieldKind::CString, 0, 64)] };
+    let mut plugin = plugin(REDACT_C, Slot::Shape, layout);
+    let mut selection = Selection::all(2);
+    plugin.shape(&mut selection).unwrap();
+    assert_eq!(plugin.last_failure(), Some(&Failed::Said("uid".into())));
+    assert_eq!((selection.count(), plugin.counters().failed_closed), (0, 2));
 }
 
 #[test]

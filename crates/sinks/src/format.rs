@@ -1,4 +1,6 @@
-use crate::{Options, Output, chrome, flamegraph, folded, histogram, jsonl, pprof, record, speedscope, table, top};
+use crate::{
+    Options, Output, chrome, flamegraph, folded, histogram, jsonl, parquet, pprof, record, speedscope, table, top,
+};
 use skep_error::{Error, Kind, Result, did_you_mean};
 use skep_flow::Sink;
 use std::path::Path;
@@ -53,6 +55,7 @@ formats! {
     Jsonl, "jsonl", ["jsonl", "ndjson", "json"], false, "One JSON object a line and event", jsonl::Jsonl::new;
     Table, "table", ["table"], false, "Aligned columns, one event a line", table::Table::new;
     Histogram, "histogram", ["hist"], false, "A log2 histogram", histogram::Histogram::new;
+    Parquet, "parquet", ["parquet"], false, "Columns for DuckDB, pandas, Spark: Apache Parquet", parquet::Parquet::new;
     Record, "record", ["skep"], false, "A record file for skep replay", record::RecordSink::new;
 }
 

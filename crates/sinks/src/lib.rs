@@ -1,7 +1,7 @@
 //! Where batches end: tables, JSON, flame graphs, files.
 //!
 //! ```text
-//!                     ┌─ rows:    table, jsonl, chrome trace, histogram, record file
+//!                     ┌─ rows:    table, jsonl, chrome trace, histogram, parquet, record file
 //! Batch ─▶ Sink ──────┤
 //!                     └─ stacks:  StackProfile ─▶ folded, flame graph, pprof, speedscope, top
 //! ```
@@ -23,6 +23,7 @@ mod histogram;
 mod jsonl;
 mod options;
 mod output;
+mod parquet;
 mod pprof;
 pub mod record;
 mod speedscope;

@@ -56,6 +56,17 @@ impl Output {
     }
 }
 
+/// For writers of other crates.
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
 fn doing(path: &Option<PathBuf>) -> String {
     path.as_ref().map_or_else(|| "writing to standard output".into(), |path| format!("writing {}", path.display()))
 }

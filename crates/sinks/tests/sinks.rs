@@ -200,3 +200,79 @@ fn an_empty_run_makes_valid_outputs() {
     }
     let _ = Batch::new(Vec::new(), &context::schema());
 }
+
+#[test]
+fn a_parquet_file_reads_back_as_the_events_were() {
+    use parquet::{
+        file::reader::{FileReader as _, SerializedFileReader},
+        record::RowAccessor as _,
+    };
+    let bytes = run(Format::Parquet, &options());
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
+    let metadata = reader.metadata().file_metadata();
+    assert_eq!((metadata.num_rows(), metadata.schema().name()), (5, "events"));
+    let lost = metadata.key_value_metadata().unwrap().iter().find(|pair| pair.key == "skep.lost_kernel").unwrap();
+    assert_eq!(lost.value.as_deref(), Some("2"));
+    let names: Vec<&str> = metadata.schema().get_fields().iter().map(|field| field.name()).collect();
+    let at =
+        |name: &str| names.iter().position(|other| *other == name).unwrap_or_else(|| panic!("{name} of {names:?}"));
+    assert!(!names.contains(&"cgroup_id"), "hidden fields stay away");
+    let rows: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    let third = &rows[2];
+    assert_eq!(third.get_uint(at("pid")).unwrap(), 10);
+    assert_eq!(third.get_ulong(at("timestamp_ns")).unwrap(), 3_000_000);
+    assert_eq!(third.get_long(at("return_value")).unwrap(), -3);
+    assert_eq!(third.get_string(at("comm")).unwrap(), "app");
+    assert_eq!(third.get_string(at("syscall")).unwrap(), "call3");
+    assert_eq!(third.get_string(at("user_stack")).unwrap(), "main;cold");
+    assert_eq!(third.get_string(at("kernel_stack")).unwrap(), "ksys_read;vfs_read");
+    assert!(rows[4].get_string(at("user_stack")).is_err(), "none is null");
+}
+
+/// The rules of <https://www.speedscope.app/file-format-schema.json> for what Skep writes of it.
+#[test]
+fn a_speedscope_file_keeps_the_schemas_rules() {
+    for measure in [Measure::Samples, Measure::Wait, Measure::Duration] {
+        let bytes = run(Format::Speedscope, &Options { measure, ..options() });
+        let file: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(file["$schema"], "https://www.speedscope.app/file-format-schema.json");
+        let frames = file["shared"]["frames"].as_array().unwrap();
+        for frame in frames {
+            let allowed = ["name", "file", "line", "col"];
+            assert!(
+                frame["name"].is_string()
+                    && frame.as_object().unwrap().keys().all(|key| allowed.contains(&key.as_str()))
+            );
+        }
+        let profiles = file["profiles"].as_array().unwrap();
+        assert!(!profiles.is_empty() && (file["activeProfileIndex"].as_u64().unwrap() as usize) < profiles.len());
+        for profile in profiles {
+            assert_eq!(profile["type"], "sampled");
+            let units = ["bytes", "microseconds", "milliseconds", "nanoseconds", "none", "seconds"];
+            assert!(profile["name"].is_string() && units.contains(&profile["unit"].as_str().unwrap()));
+            let (samples, weights) = (profile["samples"].as_array().unwrap(), profile["weights"].as_array().unwrap());
+            assert_eq!(samples.len(), weights.len());
+            let in_range = |index: &serde_json::Value| (index.as_u64().unwrap() as usize) < frames.len();
+            assert!(samples.iter().all(|sample| sample.as_array().unwrap().iter().all(in_range)));
+            let (start, end) = (profile["startValue"].as_u64().unwrap(), profile["endValue"].as_u64().unwrap());
+            assert_eq!(weights.iter().map(|weight| weight.as_u64().unwrap()).sum::<u64>(), end - start);
+        }
+    }
+}
+
+/// The rules of the Trace Event Format (JSON array form) for the two kinds of event that Skep writes.
+#[test]
+fn a_trace_keeps_the_rules_of_the_trace_event_format() {
+    let file: serde_json::Value = serde_json::from_slice(&run(Format::Chrome, &options())).unwrap();
+    for event in file.as_array().unwrap() {
+        assert!(event["name"].is_string() && event["cat"].is_string() && event["args"].is_object(), "{event}");
+        assert!(event["pid"].is_u64() && event["tid"].is_u64() && event["ts"].as_f64().unwrap() >= 0.0, "{event}");
+        match event["ph"].as_str().unwrap() {
+            "X" => assert!(event["dur"].as_f64().unwrap() >= 0.0 && event["s"].is_null(), "{event}"),
+            "i" => {
+                assert!(["g", "p", "t"].contains(&event["s"].as_str().unwrap()) && event["dur"].is_null(), "{event}")
+            }
+            other => panic!("{other}"),
+        }
+    }
+}

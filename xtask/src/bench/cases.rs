@@ -1,5 +1,5 @@
 use super::{
-    Programs, kernel, profile,
+    Programs, kernel, plugins, profile,
     report::{Bar, Row, median},
     worker::Worker,
 };
@@ -24,6 +24,8 @@ pub(super) const CASES: &[Case] = &[
     ("lookup", lookup),
     ("shared value", shared_value),
     ("start", start),
+    ("inspect", plugins::inspect),
+    ("hooks", plugins::hooks),
     ("filter", profile::filter),
     ("replay", profile::replay),
     ("trace", profile::trace),

@@ -2,12 +2,14 @@
 //!
 //! - [`worker`]: a program that does so much work when it is told to, and says how long it took
 //! - [`cases`]: what is measured; each case takes both sides in turn, so that a noisy machine disturbs both alike
-//! - [`profile`]: the cases of profiling and filters
 //! - [`kernel`]: WebAssembly in the kernel
+//! - [`plugins`]: the cases of admission and of plugins
+//! - [`profile`]: the cases of profiling and filters
 //! - [`report`]: medians, ratios and bars, printed and written to `benches/RESULTS.md`
 
 mod cases;
 mod kernel;
+mod plugins;
 mod profile;
 mod report;
 mod worker;

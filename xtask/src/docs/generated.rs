@@ -1,6 +1,6 @@
 use super::Page;
 use skep_abi::{CAPABILITIES, Func, World, hooks, program};
-use skep_admit::{Budget, RejectionKind};
+use skep_admit::{Budget, LIMITS, RejectionKind};
 use skep_error::{Error, Kind, Result, did_you_mean};
 use std::fmt::Write as _;
 
@@ -17,6 +17,7 @@ const TABLES: &[Table] = &[
     ("imports-hooks", || imports(hooks::SURFACE.imports)),
     ("capabilities", capabilities),
     ("budget", budget),
+    ("limits", limits),
     ("rejections", rejections),
 ];
 
@@ -92,6 +93,14 @@ fn budget() -> String {
     let mut table = "| limit | default | what it bounds |\n|---|---|---|\n".to_owned();
     for (name, value, about) in Budget::default().rows() {
         _ = writeln!(table, "| `{name}` | {value} | {about} |");
+    }
+    table
+}
+
+fn limits() -> String {
+    let mut table = "| at most | |\n|---|---|\n".to_owned();
+    for (limit, about) in LIMITS {
+        _ = writeln!(table, "| {limit} | {about} |");
     }
     table
 }

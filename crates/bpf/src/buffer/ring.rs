@@ -4,7 +4,8 @@
 //! the context points to a slot that outlives the reader, and the slot holds the closure for the time of one call.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
     ffi::{c_int, c_void},
     ops::ControlFlow,
     os::fd::{AsRawFd as _, BorrowedFd},
@@ -24,9 +25,16 @@ struct Slot {
     records: Cell<usize>,
     lost: Cell<u64>,
     broken_off: Cell<bool>,
+    /// Records of a perf buffer that came after `each` had broken off: libbpf cannot be stopped there. The next call's.
+    waiting: RefCell<VecDeque<Vec<u8>>>,
 }
 
 impl Slot {
+    /// The oldest record that waits; the queue is not borrowed while it is handed over.
+    fn next_waiting(&self) -> Option<Vec<u8>> {
+        self.waiting.borrow_mut().pop_front()
+    }
+
     fn hand_over(&self, record: &[u8]) -> ControlFlow<()> {
         let Some(each) = self.each.get() else { return ControlFlow::Break(()) };
         self.records.set(self.records.get() + 1);
@@ -63,9 +71,8 @@ unsafe extern "C" fn on_ring_record(ctx: *mut c_void, data: *mut c_void, size: l
 unsafe extern "C" fn on_perf_record(ctx: *mut c_void, _cpu: c_int, data: *mut c_void, size: libbpf_sys::__u32) {
     // SAFETY: as in `on_ring_record`.
     let (slot, record) = unsafe { (&*ctx.cast::<Slot>(), bytes(data, size as usize)) };
-    // This callback cannot stop libbpf: records after a break are counted as lost, never dropped in silence.
     if slot.broken_off.get() {
-        slot.lost.set(slot.lost.get() + 1);
+        slot.waiting.borrow_mut().push_back(record.to_vec());
     } else {
         let _ = slot.hand_over(record);
     }
@@ -136,6 +143,11 @@ impl Reader {
         let pointer = unsafe { std::mem::transmute::<NonNull<Each<'_>>, NonNull<Each<'static>>>(pointer) };
         self.slot.each.set(Some(pointer));
         let clear = Clear(&self.slot);
+        while let Some(record) = self.slot.next_waiting() {
+            if self.slot.hand_over(&record).is_break() {
+                return Ok(self.slot.records.get());
+            }
+        }
         // SAFETY: both are live readers.
         let result = unsafe {
             match self.kind {

@@ -11,6 +11,7 @@ mod flag {
     pub(super) const STOPPED: u32 = 16;
     pub(super) const BY_COMM: u32 = 32;
     pub(super) const BY_SYSCALL: u32 = 64;
+    pub(super) const SLOTS: u32 = 128;
 }
 
 /// Whom a collector looks at, and what it brings.
@@ -34,8 +35,20 @@ pub struct CollectorOptions {
     pub kernel_stacks: bool,
     /// Arguments of system calls.
     pub arguments: bool,
-    /// Sums are enough: they are added up in the kernel, and a record stands for many events.
-    pub aggregate: bool,
+    /// What is added up in the kernel.
+    pub sums: Sums,
+}
+
+/// What is added up in the kernel, where that is enough. A record then stands for many events, and its times are their sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sums {
+    /// Nothing: each event is a record.
+    #[default]
+    None,
+    /// Events of the same thread, stacks, lock and system call.
+    Stacks,
+    /// Events of the same process, name, system call, and power of two of the time: what a histogram shows.
+    Slots,
 }
 
 impl Default for CollectorOptions {
@@ -51,7 +64,7 @@ impl Default for CollectorOptions {
             user_stacks: true,
             kernel_stacks: true,
             arguments: false,
-            aggregate: false,
+            sums: Sums::None,
         }
     }
 }
@@ -59,8 +72,10 @@ impl Default for CollectorOptions {
 /// `struct skep_config` of `gadgets/include/skep_collect.bpf.h`, byte by byte.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
-    bytes: [u8; 128],
+    bytes: [u8; SIZE],
 }
+
+const SIZE: usize = 136;
 
 /// Offsets of its members.
 mod at {
@@ -76,6 +91,7 @@ mod at {
     pub(super) const MIN_NS: usize = 40;
     pub(super) const COMM: usize = 48;
     pub(super) const SYSCALLS: usize = 64;
+    pub(super) const PID_NS: usize = 128;
 }
 
 /// The numbers of futex, futex_waitv and futex_wait on this architecture.
@@ -89,10 +105,11 @@ impl Config {
     /// # Errors
     /// `NotFound` if there is no such process or cgroup; `Usage` for a name or a number that cannot be.
     pub(super) fn new(options: &CollectorOptions) -> Result<Self> {
-        let mut config = Self { bytes: [0; 128] };
+        let mut config = Self { bytes: [0; SIZE] };
         let mut flags = 0;
         for (wanted, flag) in [
-            (options.aggregate, flag::AGGREGATE),
+            (options.sums != Sums::None, flag::AGGREGATE),
+            (options.sums == Sums::Slots, flag::SLOTS),
             (options.user_stacks, flag::USER_STACKS),
             (options.kernel_stacks, flag::KERNEL_STACKS),
             (options.arguments, flag::ARGS),
@@ -103,6 +120,7 @@ impl Config {
         }
         config.set_u32(at::FLAGS, flags);
         config.set_u32(at::SELF, std::process::id());
+        config.set_u32(at::PID_NS, pid_namespace()?.unwrap_or(0));
         for (offset, number) in [at::FUTEX, at::FUTEX_WAITV, at::FUTEX_WAIT].into_iter().zip(FUTEX_CALLS) {
             config.set_u32(offset, number);
         }
@@ -158,6 +176,22 @@ impl Config {
     }
 }
 
+/// The inode of this process's pid namespace; `None` for the first one of all, whose numbers programs see without being told.
+///
+/// # Errors
+/// `Unsupported` if `/proc` shows another namespace's processes: numbers and symbols would be those of strangers.
+fn pid_namespace() -> Result<Option<u32>> {
+    /// `PROC_PID_INIT_INO` of the kernel.
+    const FIRST: u64 = 0xefff_fffc;
+    let inode = std::fs::metadata("/proc/self/ns/pid").context(|| "looking at this process's pid namespace")?.ino();
+    let shown = std::fs::read_link("/proc/self").context(|| "looking at /proc/self")?;
+    if shown.as_os_str() != std::process::id().to_string().as_str() {
+        return Err(Error::new(Kind::Unsupported, "/proc shows the processes of another pid namespace than this one")
+            .help("mount it anew: mount -t proc proc /proc (unshare has --mount-proc)"));
+    }
+    Ok((inode != FIRST).then_some(inode as u32))
+}
+
 pub(super) fn process_exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
@@ -199,11 +233,12 @@ mod tests {
             comm: Some("worker".into()),
             syscalls: vec![0, 202, 511],
             min_duration: Duration::from_micros(1),
-            aggregate: true,
+            sums: Sums::Slots,
             ..CollectorOptions::default()
         };
         let mut config = Config::new(&options).unwrap();
-        assert_eq!(config.bytes()[0], 1 | 2 | 4 | 32 | 64);
+        assert_eq!(config.bytes()[0], 1 | 2 | 4 | 32 | 64 | 128);
+        assert_eq!(config.bytes().len(), 136);
         assert_eq!(config.bytes()[40..48], 1000u64.to_le_bytes());
         assert_eq!(&config.bytes()[48..55], b"worker\0");
         assert_eq!((config.bytes()[64], config.bytes()[64 + 25], config.bytes()[127]), (1, 1 << 2, 1 << 7));

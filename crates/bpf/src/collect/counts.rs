@@ -6,10 +6,10 @@ use skep_abi::event_context::offset;
 use skep_error::{Kind, Result};
 use skep_event::context::{STRIDE, tail};
 
-use crate::{Errno, Map};
+use crate::Map;
 
 /// Bytes of `struct skep_count_key`.
-const KEY: usize = 72;
+const KEY: usize = 80;
 /// Bytes of `struct skep_count`.
 const VALUE: usize = 32;
 
@@ -43,20 +43,13 @@ impl Counts {
     }
 
     fn drain(&self, which: u32, records: &mut Vec<u8>) -> Result<()> {
-        let map = &self.maps[which as usize];
-        let failed = |errno: Errno| errno.into_error().with_kind(Kind::Kernel).context("fetching sums from the kernel");
-        let (mut key, mut value) = ([0; KEY], [0; VALUE]);
-        loop {
-            // Always the first key: each one that was found is removed.
-            match map.next_key(None, &mut key) {
-                Ok(()) => {}
-                Err(Errno(2)) => return Ok(()),
-                Err(errno) => return Err(failed(errno)),
+        let mut each = |key: &[u8], value: &[u8]| {
+            if let (Some(key), Some(value)) = (key.first_chunk(), value.first_chunk()) {
+                records.extend_from_slice(&record(key, value));
             }
-            map.lookup(&key, &mut value, 0).map_err(failed)?;
-            map.delete(&key, 0).map_err(failed)?;
-            records.extend_from_slice(&record(&key, &value));
-        }
+        };
+        let taken = self.maps[which as usize].take_all(&mut each);
+        taken.map_err(|errno| errno.into_error().with_kind(Kind::Kernel).context("fetching sums from the kernel"))
     }
 }
 

@@ -17,7 +17,7 @@ mod config;
 mod counts;
 mod source;
 
-pub use config::CollectorOptions;
+pub use config::{CollectorOptions, Sums};
 pub use source::CollectorSource;
 
 /// Programs of a collector: its name, and the target text where its section does not say where it is attached.

@@ -1,4 +1,6 @@
 use std::{
+    collections::HashSet,
+    mem,
     ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,7 +16,7 @@ use skep_flow::{Fill, Source};
 
 use super::{
     Attach, Collector,
-    config::{CollectorOptions, Config, process_exists},
+    config::{CollectorOptions, Config, Sums, process_exists},
     counts::Counts,
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
@@ -31,6 +33,14 @@ const LOSSES: u32 = 2;
 /// What `pthread_cond_wait` and its like are called: who waits there waits for a condition, not for a lock.
 const CONDITIONS: [&str; 4] = ["pthread_cond_", "Condvar::wait", "cnd_wait", "cnd_timedwait"];
 
+/// A stack as the kernel took it.
+struct Stack {
+    id: i64,
+    /// 0 for a stack of the kernel.
+    pid: u32,
+    addresses: Vec<u64>,
+}
+
 /// A collector that runs: detached and gone from the kernel when dropped.
 pub struct CollectorSource {
     object: Object,
@@ -43,6 +53,11 @@ pub struct CollectorSource {
     counts: Option<Counts>,
     symbols: Symbols,
     stacks: StackTable,
+    /// Stacks of the kernel, whose names do not go away: where nobody looks at them before the end, they are resolved then.
+    later: Vec<Stack>,
+    fetched: HashSet<i64>,
+    /// Stacks that were evicted before they were read.
+    evicted: u64,
     /// Records of sums that did not fit into the last buffer.
     pending: Vec<u8>,
     next_turn: Instant,
@@ -71,9 +86,9 @@ impl CollectorSource {
                 attached => attached.context(doing)?,
             }
         }
-        let counts = match options.aggregate {
-            true => Some(Counts::new([object.map("counts0")?, object.map("counts1")?])),
-            false => None,
+        let counts = match options.sums {
+            Sums::None => None,
+            Sums::Stacks | Sums::Slots => Some(Counts::new([object.map("counts0")?, object.map("counts1")?])),
         };
         let events = object.map("events")?;
         Ok(Self {
@@ -86,6 +101,9 @@ impl CollectorSource {
             counts,
             symbols: Symbols::new(),
             stacks: StackTable::new(),
+            later: Vec::new(),
+            fetched: HashSet::new(),
+            evicted: 0,
             pending: Vec::new(),
             next_turn: Instant::now() + TURN,
             lost: 0,
@@ -113,7 +131,7 @@ impl CollectorSource {
     }
 
     fn count_losses(&self) -> Result<u64> {
-        let mut lost = self.object.dropped()?.unwrap_or(0) + self.buffer.lost();
+        let mut lost = self.object.dropped()?.unwrap_or(0) + self.buffer.lost() + self.evicted;
         let mut value = vec![0; self.loss_map.info().user_value_size];
         for index in 0..LOSSES {
             let read = self.loss_map.lookup(&index.to_le_bytes(), &mut value, 0);
@@ -124,46 +142,82 @@ impl CollectorSource {
         Ok(lost)
     }
 
-    /// Fetches and resolves the stacks that records name for the first time, while their processes live.
+    /// Fetches the stacks that records name for the first time, and resolves them while their processes live; those of one process
+    /// together.
     fn learn_stacks(&mut self, records: &mut [u8]) {
-        for record in records.chunks_exact_mut(STRIDE) {
-            let number = |at: usize| i64::from_le_bytes(record[at..at + 8].try_into().unwrap_or_default());
-            let (user, kernel) = (number(offset::USER_STACK_ID), number(offset::KERNEL_STACK_ID));
-            for id in [user, kernel] {
-                if id >= 0 && !self.stacks.contains(id) {
-                    self.learn_stack(id);
+        let number = |record: &[u8], at: usize| i64::from_le_bytes(record[at..at + 8].try_into().unwrap_or_default());
+        let mut new = Vec::new();
+        for record in records.chunks_exact(STRIDE) {
+            for at in [offset::USER_STACK_ID, offset::KERNEL_STACK_ID] {
+                let id = number(record, at);
+                if id >= 0 && self.fetched.insert(id) {
+                    match self.fetch(id) {
+                        Some(stack) if stack.pid == 0 && self.counts.is_some() => self.later.push(stack),
+                        Some(stack) => new.push(stack),
+                        None => {
+                            self.evicted += 1;
+                            // It may come again.
+                            self.fetched.remove(&id);
+                        }
+                    }
                 }
             }
-            let is = |at: usize, value: u32| record[at..at + 4] == value.to_le_bytes();
-            if is(offset::EVENT_TYPE, 1) && is(tail::LOCK_KIND, LockKind::Futex as u32) && self.is_condition(user) {
+        }
+        self.resolve(new);
+        self.tell_conditions(records);
+    }
+
+    /// Marks waits for a condition variable, by the stack or by the callers that the program found. Those were for this alone, and go.
+    fn tell_conditions(&mut self, records: &mut [u8]) {
+        let is = |record: &[u8], at: usize, value: u32| record[at..at + 4] == value.to_le_bytes();
+        for record in records.chunks_exact_mut(STRIDE) {
+            if !is(record, offset::EVENT_TYPE, 1) || !is(record, tail::LOCK_KIND, LockKind::Futex as u32) {
+                continue;
+            }
+            let (callers, _) = record[tail::ARGS..].as_chunks::<8>();
+            let callers: Vec<u64> =
+                callers.iter().map(|word| u64::from_le_bytes(*word)).filter(|word| *word != 0).collect();
+            let pid = u32::from_le_bytes(record[offset::PID..offset::PID + 4].try_into().unwrap_or_default());
+            let user = i64::from_le_bytes(record[offset::USER_STACK_ID..][..8].try_into().unwrap_or_default());
+            if self.is_condition(user) || self.symbols.resolve(pid, &callers).iter().any(waits_for_condition) {
                 record[tail::LOCK_KIND..tail::LOCK_KIND + 4]
                     .copy_from_slice(&(LockKind::Condition as u32).to_le_bytes());
             }
+            record[tail::ARGS..].fill(0);
         }
     }
 
-    fn learn_stack(&mut self, id: i64) {
+    /// `None` if it was evicted before it was read: the record keeps the id, and what it stood for is lost.
+    fn fetch(&self, id: i64) -> Option<Stack> {
         let mut value = [0; STACK];
-        // Evicted before it was read: the record keeps the id, and what it stood for is lost.
-        if self.stack_map.lookup(&id.to_le_bytes(), &mut value, 0).is_err() {
-            return;
-        }
+        self.stack_map.lookup(&id.to_le_bytes(), &mut value, 0).ok()?;
         let word = |at: usize| u32::from_le_bytes([value[at], value[at + 1], value[at + 2], value[at + 3]]);
         let (frames, pid) = ((word(0) as usize).min(FRAMES), word(4));
         let (addresses, _) = value[8..8 + frames * 8].as_chunks::<8>();
-        let addresses: Vec<u64> = addresses.iter().map(|ip| u64::from_le_bytes(*ip)).filter(|ip| *ip != 0).collect();
-        let mut frames = self.symbols.resolve(pid, &addresses);
-        // Of a kernel stack the innermost frames are those of the collector itself.
-        let own = frames.iter().take_while(|frame| is_own(frame)).count();
-        frames.drain(..own);
-        self.stacks.insert(id, frames);
+        let addresses = addresses.iter().map(|ip| u64::from_le_bytes(*ip)).filter(|ip| *ip != 0).collect();
+        Some(Stack { id, pid, addresses })
+    }
+
+    fn resolve(&mut self, stacks: Vec<Stack>) {
+        self.symbols.learn_all(stacks.iter().map(|stack| (stack.pid, stack.addresses.as_slice())));
+        for stack in stacks {
+            let mut frames = self.symbols.resolve(stack.pid, &stack.addresses);
+            // Of a kernel stack the innermost frames are those of the collector itself.
+            let own = frames.iter().take_while(|frame| is_own(frame)).count();
+            frames.drain(..own);
+            self.stacks.insert(stack.id, frames);
+        }
     }
 
     fn is_condition(&self, user_stack: i64) -> bool {
         let Some(frames) = self.stacks.get(user_stack) else { return false };
         // The wait is a few frames above the system call.
-        frames.iter().take(8).any(|frame| CONDITIONS.iter().any(|name| frame.name.contains(name)))
+        frames.iter().take(8).any(waits_for_condition)
     }
+}
+
+fn waits_for_condition(frame: &Frame) -> bool {
+    CONDITIONS.iter().any(|name| frame.name.contains(name))
 }
 
 /// What the kernel calls on the way to a collector's program.
@@ -209,6 +263,11 @@ impl Source for CollectorSource {
         }
         let end = self.stopped && self.pending.is_empty() && records == taken;
         self.learn_stacks(&mut buffer[..records * STRIDE]);
+        if end {
+            let later = mem::take(&mut self.later);
+            self.resolve(later);
+            self.lost = self.count_losses()?;
+        }
         Ok(Fill { records, end })
     }
 

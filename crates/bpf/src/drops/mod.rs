@@ -7,7 +7,7 @@
 
 mod rewrite;
 
-pub(crate) use rewrite::{Insertion, count_failures};
+pub(crate) use rewrite::{Insertion, count_failures, fills_ring};
 
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 

@@ -34,6 +34,11 @@ impl Insertion {
     }
 }
 
+/// Whether the program puts records into ring buffers.
+pub(crate) fn fills_ring(insns: &[bpf_insn]) -> bool {
+    steps(insns).any(|(_, insn)| insn.code == CALL && insn.src_reg() == 0 && succeeds_when(insn.imm).is_some())
+}
+
 /// Follows each call that fills a ring buffer by instructions that add 1 to the u64 at the start of the map `counter`
 /// when the call failed.
 ///

@@ -7,12 +7,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use skep_abi::{Capability, Func, World};
+use skep_abi::World;
 use skep_admit::{
-    Admission, Inspection, KernelFit, Policy, Rejection, SIGNATURE_EXTENSION, Signature, Slot, admit, inspect,
-    rejections,
+    Admission, Inspection, KernelFit, Obstacle, Policy, Rejection, Signature, Slot, admit, inspect, rejections,
 };
-use skep_error::{Error, Result, ResultExt as _, did_you_mean};
+use skep_error::{Result, ResultExt as _, did_you_mean};
+use skep_runtime::kernel_fit;
 
 use crate::console;
 
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out))
     } else {
-        text(&mut out, &args.file, &module, &verdicts, args.policy.is_some())
+        out.write_all(text(&args.file, &module, &verdicts, args.policy.as_deref()).as_bytes())
     };
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -110,15 +110,9 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
 fn read(file: &Path, signature: Option<&Path>) -> Result<Inspection> {
     let bytes = fs::read(file).context(|| format!("reading {}", file.display()))?;
     let mut module = inspect(&bytes);
-    let beside = PathBuf::from(format!("{}.{SIGNATURE_EXTENSION}", file.display()));
-    let path = signature.unwrap_or(&beside);
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let found = text.parse::<Signature>().context(|| format!("reading {}", path.display()))?;
-            module.add_signature(&found);
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && signature.is_none() => {}
-        Err(error) => return Err(Error::io(error).context(format!("reading {}", path.display()))),
+    kernel_fit::judge(&mut module, &bytes);
+    if let Some(signature) = Signature::of(file, signature)? {
+        module.add_signature(&signature);
     }
     Ok(module)
 }
@@ -136,44 +130,128 @@ fn slots(module: &Inspection, asked: Option<Slot>) -> Vec<Slot> {
     Slot::ALL.iter().copied().filter(|slot| slot.worlds().contains(&world) && declares(slot)).collect()
 }
 
-fn text(out: &mut impl Write, file: &Path, module: &Inspection, verdicts: &[Verdict], policy: bool) -> io::Result<()> {
-    writeln!(out, "{}: {} bytes, BLAKE3 {}", file.display(), module.size, module.hash_hex())?;
-    match module.world {
-        Some(world) => writeln!(out, "world      {world}{}: {}", form(module), world.about())?,
-        None if !module.unreadable() => writeln!(out, "world      none")?,
-        None => {}
+/// Imports, exports, obstacles and reasons that the text shows of each.
+const SHOWN: usize = 40;
+
+/// The report, line by line.
+#[derive(Default)]
+struct Report(String);
+
+impl Report {
+    /// Adds a line: whatever a module's names hold, it is one line.
+    fn line(&mut self, line: &str) {
+        self.0.push_str(&console::printable(&line.replace('\n', "\\n")));
+        self.0.push('\n');
     }
-    if !module.unreadable() {
-        contents(out, module)?;
+
+    /// Adds a line with its subject in front.
+    fn about(&mut self, subject: &str, line: &str) {
+        self.line(&format!("{subject:<10} {line}"));
     }
-    if let Some(metadata) = &module.metadata {
-        writeln!(out, "plugin     {} {}: {}", metadata.name, metadata.version, metadata.description)?;
-        for (name, hook) in &metadata.hooks {
-            writeln!(out, "  hook     {name}, wire version {}: {}", hook.wire_version, hook.description)?;
+
+    /// Adds the first of many lines, and how many more there are.
+    fn list<T>(&mut self, items: &[T], mut show: impl FnMut(&mut Self, &T)) {
+        for item in items.iter().take(SHOWN) {
+            show(self, item);
+        }
+        if items.len() > SHOWN {
+            self.line(&format!("  … {} more; --json shows them", items.len() - SHOWN));
         }
     }
-    for key in &module.signers {
-        writeln!(out, "signed by  {key}")?;
+
+    fn module(&mut self, file: &Path, module: &Inspection) {
+        self.line(&format!("{}: {} bytes, BLAKE3 {}", file.display(), module.size, module.hash_hex()));
+        if module.unreadable() {
+            return;
+        }
+        match module.world {
+            Some(world) => self.about("world", &format!("{world}{}: {}", form(module), world.about())),
+            None => self.about("world", "none of Skep's"),
+        }
+        self.contents(module);
+        if let Some(metadata) = &module.metadata {
+            self.about("plugin", &format!("{} {}: {}", metadata.name, metadata.version, metadata.description));
+            for (name, hook) in &metadata.hooks {
+                self.line(&format!("  {name}, wire version {}: {}", hook.wire_version, hook.description));
+            }
+        }
+        for key in &module.signers {
+            self.about("signed by", &key.to_string());
+        }
+        self.kernel(&module.kernel);
     }
-    if module.world.is_some() {
-        kernel(out, &module.kernel)?;
+
+    fn contents(&mut self, module: &Inspection) {
+        let (code, data) = (module.code_size, module.data_size);
+        self.about("code", &format!("{} functions, {code} bytes; data {data} bytes", module.functions));
+        for memory in &module.memories {
+            self.about("memory", &format!("{memory} of {} bytes", 1u64 << memory.page_size_log2));
+        }
+        for table in &module.tables {
+            self.about("table", &table.to_string());
+        }
+        let features: Vec<&str> = module.features.iter().map(|feature| feature.name()).collect();
+        self.about("features", &if features.is_empty() { "none".into() } else { features.join(", ") });
+        let needs = if module.imports.is_empty() { "" } else { ", each with the capability it needs" };
+        self.about("imports", &format!("{}{needs}", module.imports.len()));
+        self.list(&module.imports, |report, import| {
+            let capability = capability(module, import).unwrap_or("unknown");
+            report.line(&format!("  {capability:<10} {}.{} {}", import.module, import.name, import.ty));
+        });
+        self.about("exports", &module.exports.len().to_string());
+        self.list(&module.exports, |report, export| report.line(&format!("  {}: {}", export.name, export.ty)));
+    }
+
+    fn kernel(&mut self, fit: &KernelFit) {
+        if fit.obstacles.is_empty() {
+            return self.about("kernel", "its functions can be placed in the kernel");
+        }
+        self.about("kernel", "it cannot be placed in the kernel as it is:");
+        self.list(&fit.obstacles, |report, obstacle| {
+            let Obstacle { kind, item, text } = obstacle;
+            let item = if item.is_empty() || text.contains(item.as_str()) { "" } else { &format!("{item}: ") };
+            report.line(&format!("  {kind:<10} {item}{text}"));
+        });
+    }
+
+    fn verdict(&mut self, verdict: &Verdict, under: &str) {
+        let Some(admission) = &verdict.admission else {
+            return self.refused(&format!("in slot {}{under}:", verdict.slot), &verdict.rejections);
+        };
+        self.about("admitted", &format!("in slot {}{under}", verdict.slot));
+        let granted: Vec<&str> = admission.capabilities.iter().map(|capability| capability.name).collect();
+        self.line(&format!("  granted  {}", if granted.is_empty() { "nothing".into() } else { granted.join(", ") }));
+        for directory in &admission.directories {
+            self.line(&format!("  files    below {}", directory.display()));
+        }
+        let limits = admission.budget.rows();
+        let limits: Vec<String> = limits.iter().map(|(name, value, _)| format!("{name} {value}")).collect();
+        self.line(&format!("  budget   {}", limits.join(", ")));
+    }
+
+    fn refused(&mut self, place: &str, reasons: &[Rejection]) {
+        self.about("refused", place);
+        self.list(reasons, |report, reason| {
+            report.line(&format!("  {}: {reason}", reason.kind.code()));
+            report.line(&format!("    help: {}", reason.help()));
+        });
+    }
+}
+
+fn text(file: &Path, module: &Inspection, verdicts: &[Verdict], policy: Option<&Path>) -> String {
+    let mut report = Report::default();
+    report.module(file, module);
+    let under = match policy {
+        Some(policy) => format!(" under {}", policy.display()),
+        None => " without a policy: everything is granted".to_owned(),
+    };
+    for verdict in verdicts {
+        report.verdict(verdict, &under);
     }
     if verdicts.is_empty() {
-        return reasons(out, "refused", &module.reasons);
+        report.refused("everywhere:", &module.reasons);
     }
-    let under = if policy { "" } else { " (no policy: everything is granted)" };
-    for verdict in verdicts {
-        match &verdict.admission {
-            Some(admission) => {
-                writeln!(out, "admitted   slot {}{under}", verdict.slot)?;
-                let limits = admission.budget.rows();
-                let limits: Vec<String> = limits.iter().map(|(name, value, _)| format!("{name} {value}")).collect();
-                writeln!(out, "  budget   {}", limits.join(", "))?;
-            }
-            None => reasons(out, &format!("refused    slot {}{under}", verdict.slot), &verdict.rejections)?,
-        }
-    }
-    Ok(())
+    report.0
 }
 
 fn form(module: &Inspection) -> String {
@@ -183,68 +261,8 @@ fn form(module: &Inspection) -> String {
     }
 }
 
-fn contents(out: &mut impl Write, module: &Inspection) -> io::Result<()> {
-    writeln!(
-        out,
-        "code       {} functions, {} bytes; data {} bytes",
-        module.functions, module.code_size, module.data_size
-    )?;
-    for memory in &module.memories {
-        writeln!(out, "memory     {memory}")?;
-    }
-    for table in &module.tables {
-        writeln!(out, "table      {table}")?;
-    }
-    let features: Vec<&str> = module.features.iter().map(|feature| feature.name()).collect();
-    writeln!(out, "features   {}", if features.is_empty() { "none".into() } else { features.join(", ") })?;
-    writeln!(out, "imports    {}", module.imports.len())?;
-    for import in &module.imports {
-        let capability = capability(module, import).map_or("unknown", |capability| capability.name);
-        writeln!(out, "  {:<13} {}.{} {}", capability, import.module, import.name, import.ty)?;
-    }
-    writeln!(out, "exports    {}", module.exports.len())?;
-    for export in module.exports.iter().take(SHOWN) {
-        writeln!(out, "  {} {}", export.name, export.ty)?;
-    }
-    if module.exports.len() > SHOWN {
-        writeln!(out, "  … {} more; --json shows them", module.exports.len() - SHOWN)?;
-    }
-    Ok(())
-}
-
-/// Exports that the text shows.
-const SHOWN: usize = 40;
-
-fn capability(module: &Inspection, import: &skep_admit::Import) -> Option<&'static Capability> {
-    let world = module.world?;
-    let current = world.surface().module(&import.module);
-    let named = |func: &&Func| func.module == current && func.name == import.name;
-    world.surface().functions().find(named).and_then(Capability::of)
-}
-
-fn kernel(out: &mut impl Write, fit: &KernelFit) -> io::Result<()> {
-    let asked = if fit.judged { "" } else { " at a first look" };
-    if fit.obstacles.is_empty() {
-        return writeln!(out, "kernel     nothing stands against it{asked}");
-    }
-    writeln!(out, "kernel     cannot be placed there{asked}:")?;
-    for obstacle in fit.obstacles.iter().take(8) {
-        let item = if obstacle.item.is_empty() { String::new() } else { format!("{}: ", obstacle.item) };
-        writeln!(out, "  {:<8} {item}{}", obstacle.kind, obstacle.text)?;
-    }
-    if fit.obstacles.len() > 8 {
-        writeln!(out, "  … {} more", fit.obstacles.len() - 8)?;
-    }
-    Ok(())
-}
-
-fn reasons(out: &mut impl Write, headline: &str, reasons: &[Rejection]) -> io::Result<()> {
-    writeln!(out, "{headline}")?;
-    for reason in reasons {
-        writeln!(out, "  {}: {reason}", reason.kind.code())?;
-        writeln!(out, "    help: {}", reason.help())?;
-    }
-    Ok(())
+fn capability(module: &Inspection, import: &skep_admit::Import) -> Option<&'static str> {
+    module.capability_of(import).map(|capability| capability.name)
 }
 
 fn rejection(rejection: &Rejection) -> Value {
@@ -264,7 +282,7 @@ fn object(module: &Inspection, verdicts: &[Verdict]) -> Value {
             "module": import.module,
             "name": import.name,
             "type": import.ty.to_string(),
-            "capability": capability(module, import).map(|capability| capability.name),
+            "capability": capability(module, import),
         })
     });
     let exports = module.exports.iter().map(|export| json!({ "name": export.name, "type": export.ty.to_string() }));

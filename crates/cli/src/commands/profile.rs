@@ -27,7 +27,7 @@ Examples:
   sudo skep profile syscall --pid 1234 --output calls.folded
   skep profile diff before.folded after.folded --output diff.svg
 
-The ending of --output chooses the format: .svg .folded .pb.gz .speedscope.json .trace.json .jsonl .hist .skep";
+The ending of --output chooses the format: .svg .folded .pb.gz .speedscope.json .trace.json .jsonl .hist .parquet .skep";
 
 const TRACE_EXAMPLES: &str = "\
 Examples:
@@ -40,7 +40,8 @@ const REPLAY_EXAMPLES: &str = "\
 Examples:
   sudo skep record syscall --duration 10s -o calls.skep
   skep replay calls.skep --filter slow.wasm                  as the events had come live; needs no root
-  skep replay calls.skep --output calls.trace.json           for ui.perfetto.dev";
+  skep replay calls.skep --output calls.trace.json           for ui.perfetto.dev
+  skep replay calls.skep --output calls.parquet              for DuckDB, pandas, Spark";
 
 #[derive(Debug, Args)]
 #[command(after_help = PROFILE_EXAMPLES)]
@@ -197,6 +198,10 @@ struct ThroughArgs {
     #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     filter_pages: Option<u64>,
 
+    /// Lines a second that are shown of what a filter logs; the rest is counted
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    filter_log: u32,
+
     /// Keeps events for which all of it holds: duration_ns>1000000,comm==nginx (== != >= > <= < ~)
     #[arg(long = "where", value_name = "EXPRESSION")]
     condition: Option<String>,
@@ -231,7 +236,7 @@ struct OutArgs {
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
 
-    /// The format: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, record
+    /// The format: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, parquet, record
     #[arg(short, long)]
     format: Option<String>,
 }
@@ -303,6 +308,7 @@ impl ThroughArgs {
             filters: self.filter.clone(),
             drop_on_trap: self.on_trap == OnTrap::Drop,
             max_pages: self.filter_pages,
+            log_lines: Some(self.filter_log),
             condition: self.condition.clone(),
             sort: self.sort.clone(),
             limit: self.limit,

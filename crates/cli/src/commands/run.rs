@@ -14,8 +14,9 @@ Examples:
   sudo skep run bootstrap.wasm -d 100            what follows the file goes to the guest
   sudo skep run --timeout 10s runqlat.wasm 1 5   end after ten seconds
   sudo skep run --dir /sys/fs/cgroup::/cg sockops.wasm /cg
+  sudo skep run --policy /etc/skep/policy.toml bootstrap.wasm
 
-Exit status: the guest's own. When the guest cannot run or is cut off: 2 usage, 65 bad module,
+Exit status: the guest's own. When the guest cannot run or is cut off: 1 refused by the policy, 2 usage, 65 bad module,
 66 no such file, 71 refused by the kernel, 77 no privilege, 124 timed out, 130 interrupted,
 134 the guest trapped.";
 
@@ -43,6 +44,10 @@ pub(crate) struct Args {
     #[arg(long)]
     best_effort: bool,
 
+    /// Runs the module only if this policy, a TOML file, admits it to the slot `program`; without one everything is granted
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
     /// Compiles the module anew and keeps nothing
     #[arg(long)]
     no_cache: bool,
@@ -66,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         max_memory: args.max_memory,
         best_effort: args.best_effort,
         no_cache: args.no_cache,
+        policy: args.policy.clone(),
     };
     let (result, losses) = program::run(&options, &stop, console::show);
     let lost = [

@@ -54,7 +54,8 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<u8> {
     let public = with_ending(&args.key, PUBLIC_KEY_EXTENSION);
     create(&args.key, 0o600, &key.to_text())?;
     create(&public, 0o644, &key.public().to_text())?;
-    println!("{}", key.public());
+    println!("{}: the secret key, which signs; keep it to yourself", args.key.display());
+    println!("{}: the public key {}, which checks; give it to others", public.display(), key.public());
     Ok(0)
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn sign(args: &SignArgs) -> Result<u8> {
     }
     let path = with_ending(&args.module, SIGNATURE_EXTENSION);
     fs::write(&path, key.sign(&module.hash).to_text()).context(|| format!("writing {}", path.display()))?;
-    println!("{}", path.display());
+    println!("{}: a signature over {} by {}", path.display(), module.hash_hex(), key.public());
     Ok(0)
 }
 
@@ -78,11 +79,19 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<u8> {
         keys.extend(trust_store(trust)?);
     }
     if keys.is_empty() {
-        return Err(Error::new(Kind::Usage, "no key to verify against").help("name one with --key or --trust"));
+        return Err(Error::new(Kind::Usage, "no key to verify against")
+            .help("name a public key with --key, or a directory of them with --trust"));
     }
     let bytes = fs::read(&args.module).context(|| format!("reading {}", args.module.display()))?;
     let path = args.signature.clone().unwrap_or_else(|| with_ending(&args.module, SIGNATURE_EXTENSION));
-    let signature: Signature = parsed(&path)?;
+    let signature: Signature = match parsed(&path) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Err(
+                error.help("the signature is looked for beside the module; name another place with --signature")
+            );
+        }
+        parsed => parsed?,
+    };
     let doing = || format!("verifying {}", args.module.display());
     let mut module = inspect(&bytes);
     module.reasons.clear();
@@ -91,8 +100,9 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<u8> {
         return Err(Error::from(reason.clone()).context(doing()));
     }
     if !keys.contains(&signature.key) {
-        let message = format!("signed by {}, which is not trusted", signature.key);
-        return Err(Error::new(Kind::Refused, message).context(doing()));
+        let message = format!("the signature is good, but by {}, which is none of the keys given", signature.key);
+        let help = "to trust that key, name its file with --key or put it into the directory of --trust";
+        return Err(Error::new(Kind::Refused, message).help(help).context(doing()));
     }
     println!("{}: signed by {}", args.module.display(), signature.key);
     Ok(0)
@@ -110,6 +120,10 @@ fn parsed<T: std::str::FromStr<Err = Error>>(path: &Path) -> Result<T> {
 /// Writes a file that is not there yet: a key is never overwritten.
 fn create(path: &Path, mode: u32, text: &str) -> Result<()> {
     let doing = || format!("writing {}", path.display());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).context(doing)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(|error| {
+        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let error = Error::io(error).context(doing());
+        if exists { error.help("a key is never overwritten: choose another name") } else { error }
+    })?;
     file.write_all(text.as_bytes()).context(doing)
 }

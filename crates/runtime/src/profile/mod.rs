@@ -13,7 +13,7 @@ mod view;
 use std::path::PathBuf;
 
 use skep_abi::World;
-use skep_bpf::{Collector, CollectorOptions, CollectorSource};
+use skep_bpf::{Collector, CollectorOptions, CollectorSource, Sums};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_flow::{
     Control, Operator, Pipeline, Progress, Source, Summary,
@@ -64,6 +64,8 @@ pub struct Through {
     pub drop_on_trap: bool,
     /// Pages of memory that a filter may have; the public limit of 16 if none.
     pub max_pages: Option<u64>,
+    /// Lines a second of a filter's log that are shown; 20 if none.
+    pub log_lines: Option<u32>,
     /// A native filter: `duration_ns>1000000,comm==nginx`.
     pub condition: Option<String>,
     /// Fields to sort by.
@@ -90,12 +92,28 @@ pub fn live(
     control: &Control,
     report: impl FnMut(&Progress),
 ) -> Result<Summary> {
-    let sums_do = outputs.iter().all(|output| output.format.is_of_stacks());
-    collect.aggregate = sums_do && through.filters.is_empty() && through.condition.is_none() && through.limit.is_none();
+    collect.sums = sums_for(through, outputs);
     let shown = Shown { name: collector.name(), frequency: collect.frequency, arguments: collect.arguments };
     let prepared = Prepared::new(&shown, through, outputs)?;
     let source = CollectorSource::start(collector, &collect)?;
     prepared.run(Box::new(source), control, report)
+}
+
+/// What may be added up in the kernel, when nobody looks at single events.
+fn sums_for(through: &Through, outputs: &[OutputSpec]) -> Sums {
+    /// Fields that events keep in [`Sums::Slots`].
+    const KEPT: [&str; 5] = ["syscall", "syscall_id", "comm", "pid", "cgroup_id"];
+    let all = |fits: fn(&OutputSpec) -> bool| outputs.iter().all(fits);
+    let by = through.histogram_key.as_deref();
+    if !through.filters.is_empty() || through.condition.is_some() || through.limit.is_some() || through.sort.is_some() {
+        Sums::None
+    } else if all(|output| output.format.is_of_stacks()) {
+        Sums::Stacks
+    } else if all(|output| output.format == Format::Histogram) && by.is_none_or(|by| KEPT.contains(&by)) {
+        Sums::Slots
+    } else {
+        Sums::None
+    }
 }
 
 /// Sends the events of a record file through filters to outputs. Needs no privilege.
@@ -196,6 +214,7 @@ fn filters(through: &Through) -> Result<Vec<Box<dyn Operator>>> {
     let policy = FilterPolicy {
         on_trap: if through.drop_on_trap { OnTrap::Drop } else { OnTrap::Keep },
         max_pages: through.max_pages.unwrap_or(usual.max_pages),
+        log_lines_per_second: through.log_lines.unwrap_or(usual.log_lines_per_second),
         log: std::sync::Arc::new(|name, line| eprintln!("{name}: {line}")),
         ..usual
     };

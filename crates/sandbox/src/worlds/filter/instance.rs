@@ -3,6 +3,7 @@
 use super::{
     check::{MemoryPlace, has_sig},
     log::Log,
+    run::{self, Events},
     slot::Slot,
 };
 use crate::{
@@ -13,7 +14,7 @@ use skep_abi::{
     Func,
     ValType::I32,
     event_context::{ALIGN, SIZE},
-    filter::{FILTER, LOG_LINE, MODULE},
+    filter::{FILTER, FUEL, LOG_LINE, MODULE},
     hooks::ALLOC,
     surface::MEMORY,
     wasi::INITIALIZE,
@@ -27,15 +28,16 @@ const MALLOC: Func = Func::export("malloc", &[I32], &[I32]);
 /// What the store holds.
 pub(super) struct State {
     limiter: Limiter,
-    /// A memory grew: it may have moved.
-    pub(super) grew: bool,
     pub(super) log: Log,
     memory: Option<Memory>,
+    /// What [`run::next`] hands out, where to, and with how much fuel.
+    pub(super) events: Box<Events>,
+    pub(super) slot: Option<Slot>,
+    pub(super) fuel: u64,
 }
 
 impl ResourceLimiter for State {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.grew = true;
         self.limiter.memory_growing(current, desired, maximum)
     }
 
@@ -48,6 +50,8 @@ impl ResourceLimiter for State {
 pub(super) struct Instance {
     pub(super) store: Store<State>,
     filter: TypedFunc<(i32, i32), i32>,
+    /// The loop that asks about many events, once it was needed.
+    run: Option<TypedFunc<i32, ()>>,
     memory: Memory,
     slot: Slot,
     at: u32,
@@ -59,6 +63,8 @@ pub(super) struct Template {
     pub(super) module: Module,
     pub(super) place: MemoryPlace,
     pub(super) linker: Linker<State>,
+    /// [`run::module`], compiled.
+    pub(super) run: Module,
     pub(super) fuel: u64,
     pub(super) max_pages: u64,
 }
@@ -104,11 +110,17 @@ impl Template {
     /// A fresh instance with the event's place in its memory.
     pub(super) fn instantiate(&self, log: Log) -> Result<Instance> {
         let limits = Limits { memory: self.max_pages as usize * WASM_PAGE, ..Limits::default() };
-        let state = State { limiter: Limiter::new(limits), grew: false, log, memory: None };
+        let state = State {
+            limiter: Limiter::new(limits),
+            log,
+            memory: None,
+            events: Box::default(),
+            slot: None,
+            fuel: self.fuel,
+        };
         let mut store = Store::new(self.module.engine(), state);
         store.limiter(|state| state);
         // Running time is bounded by fuel alone: work is the same on every machine, time is not.
-        store.set_epoch_deadline(u64::MAX / 2);
         store.set_fuel(self.fuel).map_err(internal)?;
         let mut linker = self.linker.clone();
         let mut host_memory = None;
@@ -135,8 +147,7 @@ impl Template {
             let text = format!("its allocator gave {at:#x} for {SIZE} bytes, which do not lie in its memory");
             Error::new(Kind::BadInput, text)
         })?;
-        store.data_mut().grew = false;
-        Ok(Instance { store, filter, memory, slot, at, fuel: self.fuel })
+        Ok(Instance { store, filter, run: None, memory, slot, at, fuel: self.fuel })
     }
 
     /// A place for the event that the guest gave, or that was grown for it: never what the guest owns.
@@ -169,18 +180,23 @@ impl Template {
         }
     }
 
+    /// A page behind what the guest has. It is the host's: a guest that starts with all it may have gets it besides, and can grow no
+    /// further.
     fn grow_for_event(&self, store: &mut Store<State>, memory: Memory) -> Result<u32> {
-        match memory.grow(&mut *store, 1) {
+        let allowed = self.max_pages as usize * WASM_PAGE;
+        store.data_mut().limiter.set_memory(allowed + WASM_PAGE);
+        let grown = memory.grow(&mut *store, 1);
+        store.data_mut().limiter.set_memory(allowed);
+        match grown {
             Ok(pages) => Ok((pages * WASM_PAGE as u64) as u32),
             Err(_) => Err(Error::new(
                 Kind::Refused,
                 format!(
-                    "its memory has {} pages and may have {}: there is no page left for the event",
-                    memory.size(&*store),
-                    self.max_pages
+                    "its memory has {} pages and says that it never has more: none is left for the event",
+                    memory.size(&*store)
                 ),
             )
-            .help("export skep_alloc or malloc, or build with a smaller stack so that a page is left")),
+            .help("export skep_alloc or malloc, or build without a maximum of memory")),
         }
     }
 }
@@ -189,26 +205,59 @@ impl Instance {
     /// Asks about the event that `write` puts in its place.
     #[inline(always)]
     pub(super) fn ask(&mut self, write: impl FnOnce(&mut [u8; SIZE])) -> wasmtime::Result<bool> {
-        if self.store.data().grew {
-            self.find_slot()?;
-        }
-        // SAFETY: the store that owns the memory stands beside the slot. Whenever the memory grew, before which it cannot have
-        // moved, the slot was found anew above. `&mut self` says that no guest code runs.
+        // SAFETY: the store that owns the memory stands beside the slot, and memories of this engine never move
+        // (`Metering::FuelAlone`). `&mut self` says that no guest code runs.
         #[allow(unsafe_code)]
         unsafe {
             self.slot.fill(write);
         }
-        self.store.set_fuel(self.fuel)?;
+        // The public limit as a constant: what wasmtime makes of it is then known when this is compiled.
+        match self.fuel {
+            FUEL => self.store.set_fuel(FUEL)?,
+            _ => self.set_own_fuel()?,
+        }
         self.filter.call(&mut self.store, (self.at as i32, SIZE as i32)).map(|keep| keep != 0)
     }
 
     #[cold]
-    fn find_slot(&mut self) -> wasmtime::Result<()> {
-        let found = Slot::new(self.memory.data_mut(&mut self.store), self.at as usize);
-        // Memories never shrink: it lay within before.
-        self.slot = found.ok_or(Trap::MemoryOutOfBounds)?;
-        self.store.data_mut().grew = false;
-        Ok(())
+    #[inline(never)]
+    fn set_own_fuel(&mut self) -> wasmtime::Result<()> {
+        self.store.set_fuel(self.fuel)
+    }
+
+    /// From now on each call ends at once, out of fuel.
+    pub(super) fn spend(&mut self) {
+        self.fuel = 0;
+        self.store.data_mut().fuel = 0;
+    }
+
+    /// The events that [`Instance::ask_all`] asks about.
+    pub(super) fn events(&mut self) -> &mut Box<Events> {
+        &mut self.store.data_mut().events
+    }
+
+    /// Asks about the events that were pushed, from the first one that was not handed out yet.
+    pub(super) fn ask_all(&mut self, template: &Template) -> wasmtime::Result<()> {
+        let run = match &self.run {
+            Some(run) => run.clone(),
+            None => self.link_run(template)?,
+        };
+        self.store.set_fuel(FUEL)?;
+        run.call(&mut self.store, self.at as i32)
+    }
+
+    #[cold]
+    fn link_run(&mut self, template: &Template) -> wasmtime::Result<TypedFunc<i32, ()>> {
+        let mut linker = Linker::new(self.store.engine());
+        linker.func_wrap(run::MODULE, run::NEXT, run::next)?;
+        linker.define(&mut self.store, run::MODULE, FILTER.name, *self.filter.func())?;
+        let slot = Slot::new(self.memory.data_mut(&mut self.store), self.at as usize);
+        self.store.data_mut().slot = slot;
+        self.store.set_fuel(FUEL)?;
+        let instance = linker.instantiate(&mut self.store, &template.run)?;
+        let run = instance.get_typed_func::<i32, ()>(&mut self.store, run::RUN)?;
+        self.run = Some(run.clone());
+        Ok(run)
     }
 
     /// Bytes of its memory.
@@ -216,8 +265,8 @@ impl Instance {
         self.memory.data_size(&self.store)
     }
 
-    /// Takes the log out of a store that is given up.
-    pub(super) fn into_log(self) -> Log {
-        self.store.into_data().log
+    /// Takes the log out, and leaves `instead`.
+    pub(super) fn replace_log(&mut self, instead: Log) -> Log {
+        std::mem::replace(&mut self.store.data_mut().log, instead)
     }
 }

@@ -34,10 +34,7 @@ impl Log {
     /// Takes a line as the guest gave it. Nothing is allocated for a line that is suppressed.
     pub(super) fn line(&mut self, bytes: &[u8]) {
         if self.window.elapsed() >= Duration::from_secs(1) {
-            let suppressed = std::mem::take(&mut self.unreported);
-            if suppressed > 0 {
-                (self.lines)(&self.name, &format!("({suppressed} lines suppressed)"));
-            }
+            self.report();
             self.window = Instant::now();
             self.in_window = 0;
         }
@@ -53,7 +50,22 @@ impl Log {
         (self.lines)(&self.name, text.trim_end());
     }
 
+    /// Says how many lines were left out since it was said last.
+    fn report(&mut self) {
+        let suppressed = std::mem::take(&mut self.unreported);
+        if suppressed > 0 {
+            (self.lines)(&self.name, &format!("({suppressed} lines suppressed)"));
+        }
+    }
+
     pub(super) fn suppressed(&self) -> u64 {
         self.suppressed
+    }
+}
+
+impl Drop for Log {
+    /// No line follows that could bring the count along.
+    fn drop(&mut self) {
+        self.report();
     }
 }

@@ -10,8 +10,11 @@ use skep_admit::{Admission, Budget};
 use skep_error::{Error, Kind, Result};
 use wasmtime::{Linker, Memory, Store, TypedFunc};
 
-use super::{RecordLayout, Services, link, ticker::Ticker};
-use crate::{Engine, Limiter, Limits, Module, TrapKind, WASM_PAGE};
+use super::{RecordLayout, Services, link};
+use crate::{
+    Engine, Limiter, Limits, Module, TrapKind, WASM_PAGE,
+    ticker::{Running, Ticker},
+};
 
 /// What a plugin's store holds.
 pub(super) struct Host {
@@ -106,7 +109,7 @@ impl Instance {
         let bad = |error: wasmtime::Error| Error::new(Kind::Trap, Trapped::from(error).text);
         let mut linker = Linker::new(engine.wasmtime());
         link::define(&mut linker, &admission.imports)?;
-        arm(store, &admission.budget);
+        let _running = arm(store, &admission.budget);
         let instance = linker.instantiate(&mut *store, module.wasmtime()).map_err(bad)?;
         let missing = |name: &str| Error::new(Kind::BadInput, format!("the plugin does not export {name}"));
         let memory = instance.get_memory(&mut *store, MEMORY).ok_or_else(|| missing(MEMORY))?;
@@ -172,17 +175,18 @@ impl Instance {
         for (to, word) in bitmap.chunks_exact_mut(8).zip(selected) {
             to.copy_from_slice(&word.to_le_bytes());
         }
-        arm(&mut self.store, &self.budget);
+        let _running = arm(&mut self.store, &self.budget);
         let len = wire::Request::DESC.size as i32;
         self.hook.call(&mut self.store, (request.cast_signed(), len)).map_err(Trapped::from)
     }
 }
 
-/// Fresh fuel and a deadline for one call.
-fn arm(store: &mut Store<Host>, budget: &Budget) {
+/// Fresh fuel and a deadline for one call; the clock runs while the result is held.
+fn arm(store: &mut Store<Host>, budget: &Budget) -> Running {
     // Engines of this world count fuel; without it the epoch alone ends a call.
     let _ = store.set_fuel(budget.fuel);
     store.set_epoch_deadline(Ticker::epochs(budget.deadline_ms));
+    Ticker::running()
 }
 
 /// Plans the block: the request, two bitmaps, the description of the fields, the records. Addresses count from 0; the

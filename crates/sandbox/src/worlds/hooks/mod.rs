@@ -21,11 +21,10 @@ mod instance;
 mod link;
 mod plugin;
 mod services;
-mod ticker;
 
 pub use answer::{AddedColumn, MetricValue, Report, Shaped};
 pub use plugin::{Counters, Failed, MAX_TRAPS, Plugin, State};
-pub use services::{Kernel, NoKernel, Services};
+pub use services::{Kernel, MapHandle, NoKernel, Services};
 
 use skep_abi::operator::FieldKind;
 use skep_event::{Place, Schema};

@@ -7,7 +7,6 @@ use super::{
     RecordLayout, Report, Services, Shaped,
     answer::{Answer, Bad},
     instance::{Instance, Trapped},
-    ticker::Ticker,
 };
 use crate::{Cache, Engine, Metering, Module, TrapKind};
 
@@ -69,7 +68,6 @@ pub struct Plugin {
     in_a_row: u32,
     counters: Counters,
     last: Option<Failed>,
-    _ticker: Ticker,
 }
 
 impl Plugin {
@@ -96,11 +94,10 @@ impl Plugin {
             let message = format!("{capacity} records of {} bytes make no buffer", layout.stride);
             return Err(Error::new(Kind::Unsupported, message).help("records of a multiple of 8 bytes can be handled"));
         }
-        // An engine of its own: the epoch is its own clock, and the stack's limit is the engine's.
+        // The stack's limit is the engine's: plugins of one limit share an engine, and all of them a clock.
         let stack = usize::try_from(admission.budget.stack_bytes).unwrap_or(usize::MAX);
-        let engine = Engine::with_stack(Metering::Fuel, stack)?;
+        let engine = Engine::shared(Metering::Fuel, stack)?;
         let module = Module::load(&engine, wasm, cache, |_| Ok(()))?;
-        let ticker = Ticker::start(engine.wasmtime().clone())?;
         let instance = Instance::new(&engine, &module, &admission, hook, &layout, capacity, services)
             .map_err(|failed| failed.0)?;
         Ok(Self {
@@ -117,7 +114,6 @@ impl Plugin {
             in_a_row: 0,
             counters: Counters::default(),
             last: None,
-            _ticker: ticker,
         })
     }
 

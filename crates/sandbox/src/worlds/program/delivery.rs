@@ -35,7 +35,7 @@ pub(super) struct Deliveries {
     /// Instances whose ring buffer is closed.
     spare: Vec<Instantiated>,
     /// Those that still show theirs.
-    retired: Vec<Box<Delivery>>,
+    retired: Vec<Delivery>,
 }
 
 /// One instance of the loop.
@@ -79,7 +79,7 @@ impl Deliveries {
     }
 
     /// Takes back the delivery of a ring buffer that is closed; [`Delivery::close_retired`] ends it.
-    pub(super) fn retire(&mut self, delivery: Box<Delivery>) {
+    pub(super) fn retire(&mut self, delivery: Delivery) {
         self.retired.push(delivery);
     }
 

@@ -28,22 +28,34 @@
       (if (i32.gt_u (local.get $len) (local.get $max)) (then (local.set $len (local.get $max))))
       (local.set $to (local.get $data))
       (local.set $left (local.get $len))
-      (block $copied_words
+      (local.set $left (i32.shr_u (local.get $len) (i32.const 5)))
+      (if (local.get $left) (then
         (loop $copy
-          (br_if $copied_words (i32.lt_u (local.get $left) (i32.const 8)))
-          (i64.store $guest align=1 (local.get $to) (i64.load $ring align=8 (local.get $from)))
-          (local.set $to (i32.add (local.get $to) (i32.const 8)))
-          (local.set $from (i32.add (local.get $from) (i32.const 8)))
-          (local.set $left (i32.sub (local.get $left) (i32.const 8)))
-          (br $copy)))
-      (block $copied
-        (loop $copy
-          (br_if $copied (i32.eqz (local.get $left)))
-          (i32.store8 $guest (local.get $to) (i32.load8_u $ring (local.get $from)))
-          (local.set $to (i32.add (local.get $to) (i32.const 1)))
-          (local.set $from (i32.add (local.get $from) (i32.const 1)))
-          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
-          (br $copy)))
+          (v128.store $guest align=1 (local.get $to) (v128.load $ring align=1 (local.get $from)))
+          (v128.store $guest offset=16 align=1 (local.get $to) (v128.load $ring offset=16 align=1 (local.get $from)))
+          (local.set $to (i32.add (local.get $to) (i32.const 32)))
+          (local.set $from (i32.add (local.get $from) (i32.const 32)))
+          (br_if $copy (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))
+      (if (i32.and (local.get $len) (i32.const 16)) (then
+        (v128.store $guest align=1 (local.get $to) (v128.load $ring align=1 (local.get $from)))
+        (local.set $to (i32.add (local.get $to) (i32.const 16)))
+        (local.set $from (i32.add (local.get $from) (i32.const 16)))))
+      (if (i32.and (local.get $len) (i32.const 8)) (then
+        (i64.store $guest align=1 (local.get $to) (i64.load $ring align=1 (local.get $from)))
+        (local.set $to (i32.add (local.get $to) (i32.const 8)))
+        (local.set $from (i32.add (local.get $from) (i32.const 8)))))
+      (if (i32.and (local.get $len) (i32.const 4)) (then
+        (i32.store $guest align=1 (local.get $to) (i32.load $ring align=1 (local.get $from)))
+        (local.set $to (i32.add (local.get $to) (i32.const 4)))
+        (local.set $from (i32.add (local.get $from) (i32.const 4)))))
+      (if (i32.and (local.get $len) (i32.const 2)) (then
+        (i32.store16 $guest align=1 (local.get $to) (i32.load16_u $ring align=1 (local.get $from)))
+        (local.set $to (i32.add (local.get $to) (i32.const 2)))
+        (local.set $from (i32.add (local.get $from) (i32.const 2)))))
+      (if (i32.and (local.get $len) (i32.const 1)) (then
+        (i32.store8 $guest align=1 (local.get $to) (i32.load8_u $ring align=1 (local.get $from)))
+        (local.set $to (i32.add (local.get $to) (i32.const 1)))
+        (local.set $from (i32.add (local.get $from) (i32.const 1)))))
       (i64.store $ring (i32.const 0) (local.get $at))
       (local.set $result (call_indirect $callback (type $callback)
         (local.get $ctx) (local.get $data) (local.get $len) (i32.const 0)))

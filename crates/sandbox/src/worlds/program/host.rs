@@ -37,13 +37,16 @@ pub(super) struct Host {
     pub(super) kernel: Box<dyn Kernel + Send>,
     objects: BTreeMap<i64, Box<dyn Object + Send>>,
     next_object: i64,
-    /// By handle less [`FIRST_MAP`]; those of closed objects stay empty, so that a stale handle never means another map.
-    maps: Vec<Option<OpenMap>>,
+    /// By handle. Handles are not used again, so that a stale one never means another map.
+    maps: BTreeMap<i32, OpenMap>,
+    next_map: i32,
     /// Iterators that are being read, by object and program.
     iterators: BTreeMap<(i64, String), Box<dyn Read + Send>>,
     pub(super) shared: SharedRegions,
     pub(super) memory: Option<Memory>,
     pub(super) deliveries: Deliveries,
+    /// The user-space ends of perf buffers that nobody has polled yet, by object and map.
+    perf: BTreeMap<(i64, String), Box<dyn Buffer + Send>>,
     pub(super) table: Option<Table>,
     pub(super) tinygo_callback: Option<Func>,
     pub(super) stop: Stop,
@@ -75,7 +78,7 @@ pub(super) enum Reader {
 
 /// The first handle of a map: guests take a handle for a descriptor, and 0 for none.
 const FIRST_MAP: i32 = 3;
-/// Maps a guest may have handles of.
+/// Maps a guest may have handles of at once.
 const MOST_MAPS: usize = 4096;
 /// Objects a guest may have loaded at once.
 const MOST_OBJECTS: usize = 256;
@@ -94,11 +97,13 @@ impl Host {
             kernel,
             objects: BTreeMap::new(),
             next_object: 1,
-            maps: Vec::new(),
+            maps: BTreeMap::new(),
+            next_map: FIRST_MAP,
             iterators: BTreeMap::new(),
             shared: SharedRegions::of(engine),
             memory: None,
             deliveries: Deliveries::new(engine, cache),
+            perf: BTreeMap::new(),
             table: None,
             tinygo_callback: None,
             stop,
@@ -156,12 +161,11 @@ impl Host {
         let object = self.objects.remove(&handle).ok_or_else(|| unknown_object(handle))?;
         self.losses.ring += object.dropped();
         self.iterators.retain(|(owner, _), _| *owner != handle);
+        self.perf.retain(|(owner, _), _| *owner != handle);
         // Detached first, so that nothing more comes.
         drop(object);
-        for slot in &mut self.maps {
-            if let Some(open) = slot.take_if(|open| open.object == handle) {
-                retire(open.reader, &mut self.losses, &mut self.deliveries, &self.stop);
-            }
+        for (_, open) in self.maps.extract_if(.., |_, open| open.object == handle) {
+            retire(open.reader, &mut self.losses, &mut self.deliveries, &self.stop);
         }
         Ok(())
     }
@@ -178,28 +182,47 @@ impl Host {
     pub(super) fn open_map(&mut self, object: i64, name: &str) -> Result<i32, Error> {
         let map = self.object(object)?.map(name)?;
         let info = map.info();
-        let known = |slot: &Option<OpenMap>| {
-            slot.as_ref().is_some_and(|open| open.object == object && open.map.info().name == info.name)
-        };
-        let at = match self.maps.iter().position(known) {
-            Some(at) => at,
-            None if self.maps.len() >= MOST_MAPS => {
-                return Err(
-                    Error::new(Kind::Refused, format!("the guest has {MOST_MAPS} maps open")).with_errno(libc::EMFILE)
-                );
-            }
-            None => {
-                self.maps.push(Some(OpenMap { object, map, reader: Reader::Closed }));
-                self.maps.len() - 1
-            }
-        };
-        Ok(FIRST_MAP + at as i32)
+        let known = |open: &OpenMap| open.object == object && open.map.info().name == info.name;
+        if let Some((&handle, _)) = self.maps.iter().find(|(_, open)| known(open)) {
+            return Ok(handle);
+        }
+        if self.maps.len() >= MOST_MAPS || self.next_map == i32::MAX {
+            let error = Error::new(Kind::Refused, format!("the guest has {} maps open", self.maps.len()));
+            return Err(error.with_errno(libc::EMFILE).help("close objects that are not needed any more"));
+        }
+        let handle = self.next_map;
+        self.next_map += 1;
+        self.maps.insert(handle, OpenMap { object, map, reader: Reader::Closed });
+        Ok(handle)
     }
 
     /// The map that a guest has a handle of.
     pub(super) fn map(&mut self, handle: i32) -> Result<&mut OpenMap, Error> {
-        let at = handle.checked_sub(FIRST_MAP).and_then(|at| usize::try_from(at).ok());
-        at.and_then(|at| self.maps.get_mut(at)).and_then(Option::as_mut).ok_or_else(|| unknown_map(handle))
+        self.maps.get_mut(&handle).ok_or_else(|| unknown_map(handle))
+    }
+
+    /// Opens the perf buffers of an object before its programs run, so that a guest that polls later misses nothing. One
+    /// that cannot be opened is an error of its first poll.
+    pub(super) fn open_perf_buffers(&mut self, object: i64) {
+        let Some(loaded) = self.objects.get(&object) else { return };
+        for map in loaded.perf_buffers() {
+            let name = &map.info().name;
+            let polled = self.maps.values().any(|open| {
+                open.object == object && open.map.info().name == *name && !matches!(open.reader, Reader::Closed)
+            });
+            let key = (object, name.clone());
+            if !polled && !self.perf.contains_key(&key) {
+                match map.open_buffer() {
+                    Ok(buffer) => drop(self.perf.insert(key, buffer)),
+                    Err(error) => tracing::info!("opening perf buffer {name}: {error}"),
+                }
+            }
+        }
+    }
+
+    /// The buffer that [`Host::open_perf_buffers`] has opened.
+    pub(super) fn take_perf_buffer(&mut self, object: i64, map: &str) -> Option<Box<dyn Buffer + Send>> {
+        self.perf.remove(&(object, map.to_owned()))
     }
 
     /// The iterator of a program where its last read left it, or from the beginning.
@@ -234,7 +257,7 @@ fn retire(reader: Reader, losses: &mut Losses, deliveries: &mut Deliveries, stop
                 Ok(buffer) => losses.add_rest(buffer, stop),
                 Err(error) => tracing::warn!("counting what is left in a buffer: {error}"),
             }
-            deliveries.retire(delivery);
+            deliveries.retire(*delivery);
         }
     }
 }

@@ -28,6 +28,9 @@ pub trait Object {
     /// As [`Kernel::load`].
     fn map(&self, name: &str) -> Result<Arc<dyn Map + Send + Sync>>;
 
+    /// Its perf event arrays: what programs send there before somebody has opened the user-space end is lost.
+    fn perf_buffers(&self) -> Vec<Arc<dyn Map + Send + Sync>>;
+
     /// Where in its arena global variables belong that the host has to fill in, and their initial values.
     fn arena_globals(&self) -> Option<(u64, &[u8])>;
 
@@ -126,6 +129,8 @@ pub struct MapInfo {
 impl MapInfo {
     /// [`MapInfo::kind`] of a ring buffer (`BPF_MAP_TYPE_RINGBUF`).
     pub const RINGBUF: u32 = 27;
+    /// [`MapInfo::kind`] of an arena (`BPF_MAP_TYPE_ARENA`).
+    pub const ARENA: u32 = 33;
 }
 
 /// What a map's keys and values mean to user space: a guest must not name descriptors of the host's.

@@ -3,9 +3,9 @@
 use skep_abi::{
     Func, Sig, ValType,
     program::{
-        ATTACH, ATTACH_FD, BUFFER_POLL, BUFFER_POLL_TINYGO, CLOSE, IMPORTS, ITER_IMPORTS, ITER_READ, LOAD, MAP_FD,
-        MAP_OPERATE, MAP_OPERATE_WIDE, MODULE, MODULE_OLD, MODULE_SHARED, MODULE_TINYGO, MODULE_WASI, SHARED_IMPORTS,
-        SHARED_INFO, SHARED_LOAD, SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, VARIANTS,
+        ATTACH, ATTACH_FD, BUFFER_POLL, BUFFER_POLL_TINYGO, CLOSE, ITER_READ, LOAD, MAP_FD, MAP_OPERATE,
+        MAP_OPERATE_WIDE, MODULE, MODULE_OLD, MODULE_SHARED, MODULE_TINYGO, MODULE_WASI, SHARED_INFO, SHARED_LOAD,
+        SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, SURFACE,
     },
 };
 use skep_error::{Error, Kind, Result, did_you_mean};
@@ -25,11 +25,11 @@ use super::{
 /// `BadInput` for an import that this world does not have, by its name and the nearest known one.
 pub(super) fn define_imports(linker: &mut Linker<State>, module: &wasmtime::Module) -> Result<()> {
     for import in module.imports() {
-        if import.module() == MODULE_WASI {
-            continue;
-        }
         let known = import.ty().func().and_then(|ty| find(import.module(), import.name(), ty));
         let Some(known) = known else { return Err(unknown(&import)) };
+        if known.module == MODULE_WASI {
+            continue;
+        }
         define(linker, import.module(), known)
             .map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("defining the imports"))?;
     }
@@ -37,7 +37,7 @@ pub(super) fn define_imports(linker: &mut Linker<State>, module: &wasmtime::Modu
 }
 
 fn all() -> impl Iterator<Item = &'static Func> + Clone {
-    IMPORTS.iter().chain(VARIANTS).chain(SHARED_IMPORTS).chain(ITER_IMPORTS)
+    SURFACE.imports.iter().copied().flatten()
 }
 
 fn find(module: &str, name: &str, ty: &FuncType) -> Option<&'static Func> {
@@ -66,6 +66,8 @@ fn same_type(sig: &Sig, ty: &FuncType) -> bool {
 fn unknown(import: &ImportType<'_>) -> Error {
     let (module, name) = (import.module(), import.name());
     let of_that_name = all().find(|known| known.name == name);
+    // A misspelt function is most often one of the module that it is asked of.
+    let same_module = || all().filter(|known| known.module == module).map(|known| known.name);
     let error = match (of_that_name, import.ty()) {
         (Some(known), ExternType::Func(ty)) => {
             let message = format!("the module imports {module}.{name} as {ty}, which is no form of it");
@@ -73,12 +75,26 @@ fn unknown(import: &ImportType<'_>) -> Error {
         }
         (None, ExternType::Func(_)) => {
             Error::new(Kind::BadInput, format!("the module imports {module}.{name}, which world program does not have"))
-                .help(did_you_mean(name, all().map(|known| known.name)))
+                .help(match same_module().next() {
+                    Some(_) => did_you_mean(name, distinct(same_module())),
+                    None => did_you_mean(module, distinct(all().map(|known| known.module))),
+                })
         }
         (_, other) => Error::new(Kind::BadInput, format!("the module imports {module}.{name}, a {}", what(&other)))
             .help("world program gives functions alone: let the module define its own memory and tables"),
     };
     error.context("linking the module")
+}
+
+/// Each name once: some functions have two forms.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for name in names {
+        if !distinct.contains(&name) {
+            distinct.push(name);
+        }
+    }
+    distinct
 }
 
 fn what(ty: &ExternType) -> &'static str {

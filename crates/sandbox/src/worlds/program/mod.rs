@@ -120,9 +120,15 @@ pub fn run(
         Err(error) => return (Err(error), Losses::default()),
     };
     let result = start(engine, module, &mut store, &stop);
-    drop(watch);
-    let _ = stdout.flush();
+    // What is attached leaves before anybody waits for a reader of the output.
     let losses = store.data_mut().host.close_all();
+    let _ = stdout.flush();
+    drop(watch);
+    let result = match (result, stdout.failure()) {
+        // A guest that has failed may have failed of this, and has its own way to say so.
+        (Ok(0), Some(error)) => Err(Error::io(error).context("writing what the guest printed")),
+        (result, _) => result,
+    };
     (result, losses)
 }
 
@@ -186,7 +192,7 @@ impl Watch {
         let watch = move || {
             let mut both = [PollFd::new(&stop, PollFlags::IN), PollFd::new(&*over, PollFlags::IN)];
             while !matches!(rustix::event::poll(&mut both, Some(&LINE_DELAY)), Ok(1..)) {
-                let _ = stdout.flush();
+                stdout.flush_ready();
             }
             if is_over(&over, GRACE) {
                 return;

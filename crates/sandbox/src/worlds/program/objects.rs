@@ -84,6 +84,7 @@ pub(super) fn attach(mut caller: Caller<'_, State>, object: i64, name: i32, targ
         Err(errno) => return Ok(errno),
     };
     let target = if target.is_empty() { Target::Section } else { Target::Named(&target) };
+    host.open_perf_buffers(object);
     let result = host.object(object).and_then(|object| object.attach(&name, target));
     Ok(result.map_or_else(|error| host.fail(call, error), |()| 0))
 }
@@ -108,6 +109,7 @@ pub(super) fn attach_fd(mut caller: Caller<'_, State>, object: i64, name: i32, f
             }
         },
     };
+    host.open_perf_buffers(object);
     let result = host.object(object).and_then(|object| object.attach(&name, target));
     Ok(result.map_or_else(|error| host.fail(call, error), |()| 0))
 }

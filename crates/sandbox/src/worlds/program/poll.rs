@@ -116,7 +116,7 @@ fn take_reader(caller: &mut Caller<'_, State>, args: Poll) -> Result<Reader, Err
     match std::mem::replace(&mut open.reader, Reader::Busy) {
         Reader::Closed => {
             let map = open.map.clone();
-            let opened = open_reader(caller, map);
+            let opened = open_reader(caller, args.object, map);
             if opened.is_err() {
                 caller.data_mut().host.map(args.map)?.reader = Reader::Closed;
             }
@@ -130,7 +130,10 @@ fn take_reader(caller: &mut Caller<'_, State>, args: Poll) -> Result<Reader, Err
     }
 }
 
-fn open_reader(caller: &mut Caller<'_, State>, map: Arc<dyn Map + Send + Sync>) -> Result<Reader, Error> {
+fn open_reader(caller: &mut Caller<'_, State>, object: i64, map: Arc<dyn Map + Send + Sync>) -> Result<Reader, Error> {
+    if let Some(buffer) = caller.data_mut().host.take_perf_buffer(object, &map.info().name) {
+        return Ok(Reader::Idle(buffer));
+    }
     if Delivery::suits(&*map) {
         match Delivery::open(caller, map.clone()) {
             Ok(delivery) => return Ok(Reader::Ring(delivery)),

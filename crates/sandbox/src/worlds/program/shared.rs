@@ -10,7 +10,7 @@ use wasmtime::Caller;
 
 use super::{
     host::{Host, State, errno, memory_and_state},
-    kernel::Polled,
+    kernel::{MapInfo, Polled},
     objects,
 };
 use crate::memory::{GuestMemory, PAGE, Placement};
@@ -34,12 +34,18 @@ pub(super) fn map(
     let end = (offset as u64).checked_add(u64::from(len as u32));
     if info.mappable == 0 || flags & !SHARED_WRITE != 0 || end.is_none_or(|end| end > info.mappable) {
         let error = match info.mappable {
-            0 => Error::new(Kind::BadInput, format!("map {} cannot be mapped", info.name)).help(
-                "an array made with BPF_F_MMAPABLE, a ring buffer and an arena can be mapped; other maps are looked up",
-            ),
+            0 => Error::new(Kind::BadInput, format!("map {} cannot be mapped", info.name))
+                .help("an array made with BPF_F_MMAPABLE and a ring buffer can be mapped; other maps are looked up"),
             size => Error::new(Kind::BadInput, format!("map {} shows {size} bytes to be mapped", info.name)),
         };
         return Ok(host.fail(call, error.with_errno(libc::EINVAL)));
+    }
+    if info.kind == MapInfo::ARENA {
+        // The kernel lets an arena be mapped at its own address alone.
+        let error = Error::new(Kind::BadInput, format!("arena {} was placed when its object was loaded", info.name))
+            .with_errno(libc::EINVAL)
+            .help("load the object with load_object_at to have its arena in the guest's memory");
+        return Ok(host.fail(call, error));
     }
     let writable = flags & SHARED_WRITE != 0;
     let (address, len) = (address as u32, len as u32);

@@ -1,0 +1,81 @@
+//! How much of anything a module may have.
+//!
+//! A list that costs a hundred bytes an item can be made of three bytes an item, so that without these limits memory
+//! would be a large multiple of the input. Real modules stay far below: the largest known have about a hundred imports
+//! and some thousand exports.
+
+use wasmparser::{Encoding, Payload};
+
+use crate::{Rejection, RejectionKind as Kind, inspect::broken};
+
+macro_rules! limits {
+    ($($name:ident: $ty:ty = $value:expr, $about:literal;)*) => {
+        $(#[doc = $about] pub const $name: $ty = $value;)*
+
+        /// Every limit and what it bounds, for the documentation.
+        pub const LIMITS: &[(u64, &str)] = &[$(($value as u64, $about),)*];
+    };
+}
+
+limits! {
+    MAX_IMPORTS: u32 = 2_000, "Imports";
+    MAX_EXPORTS: u32 = 10_000, "Exports";
+    MAX_NAMES: usize = 1 << 20, "Bytes of all imports' names, and of all exports'";
+    MAX_TYPES: u32 = 50_000, "Types";
+    MAX_GLOBALS: u32 = 50_000, "Global variables";
+    MAX_TAGS: u32 = 1_000, "Exceptions' tags";
+    MAX_SECTIONS: usize = 1_000, "Custom sections";
+    MAX_METADATA: usize = 64 << 10, "Bytes of a plugin's description";
+    MAX_DEPTH: usize = 16, "Levels of objects and arrays in a description; what is read of it has four";
+    MAX_DECLARED: usize = 64, "Hooks, and capabilities, that a description names";
+}
+
+/// Counts that a few bytes can claim are checked before a list is made of them.
+pub(crate) fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {
+    let (what, count, limit) = match payload {
+        Payload::TypeSection(section) => ("types", section.count(), MAX_TYPES),
+        Payload::ImportSection(section) => ("imports", section.count(), MAX_IMPORTS),
+        Payload::ExportSection(section) => ("exports", section.count(), MAX_EXPORTS),
+        Payload::GlobalSection(section) => ("globals", section.count(), MAX_GLOBALS),
+        Payload::TagSection(section) => ("tags", section.count(), MAX_TAGS),
+        Payload::Version { encoding: Encoding::Component, .. } => return Err(Rejection::new(Kind::Component, "")),
+        _ => return Ok(()),
+    };
+    if count > limit {
+        return Err(too_many(what, limit as usize, &count.to_string()));
+    }
+    match payload {
+        Payload::ImportSection(section) => {
+            let lengths = section.clone().into_imports().map(|import| {
+                let import = import.map_err(broken)?;
+                Ok(import.module.len() + import.name.len())
+            });
+            names("bytes of imports' names", lengths)
+        }
+        Payload::ExportSection(section) => {
+            let lengths = section.clone().into_iter().map(|export| Ok(export.map_err(broken)?.name.len()));
+            names("bytes of exports' names", lengths)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One name may be long, as those of C++ are; all of them together are copied several times.
+fn names(what: &str, mut lengths: impl Iterator<Item = Result<usize, Rejection>>) -> Result<(), Rejection> {
+    let sum = lengths.try_fold(0, |sum, length| Ok::<usize, Rejection>(sum + length?))?;
+    if sum > MAX_NAMES { Err(too_many(what, MAX_NAMES, &sum.to_string())) } else { Ok(()) }
+}
+
+/// Whether there may be one more custom section.
+pub(crate) fn section(seen: usize) -> Result<(), Rejection> {
+    if seen < MAX_SECTIONS { Ok(()) } else { Err(too_many("custom sections", MAX_SECTIONS, "more")) }
+}
+
+/// Whether a description may name so many of something.
+pub(crate) fn declared(what: &str, count: usize) -> Result<(), Rejection> {
+    if count <= MAX_DECLARED { Ok(()) } else { Err(too_many(what, MAX_DECLARED, &count.to_string())) }
+}
+
+fn too_many(what: &str, limit: usize, found: &str) -> Rejection {
+    Rejection::new(Kind::TooManyItems, what).expected(format!("at most {limit}")).found(found)
+}

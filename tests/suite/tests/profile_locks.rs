@@ -1,0 +1,209 @@
+//! Every way to wait for a futex is seen by `skep trace lock`, with the lock's address; each test causes the waits it looks for.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    process, ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+};
+
+use rustix::{
+    thread::{ClockId, futex},
+    time::{Timespec, clock_gettime},
+};
+use skep_suite::{Run, kernel_gate};
+
+/// Numbers of `linux/futex.h`, and the collector's for the calls that have no operation.
+const WAIT: u32 = 0;
+const LOCK_PI: u32 = 6;
+const WAIT_BITSET: u32 = 9;
+const WAIT_REQUEUE_PI: u32 = 11;
+const LOCK_PI2: u32 = 13;
+const WAITV: u32 = 0x10000;
+const CLOCK_REALTIME: u32 = 0x100;
+
+/// A futex that nobody lets go, apart from the others by more than its size.
+#[derive(Default)]
+#[repr(align(64))]
+struct Lock(AtomicU32);
+
+impl Lock {
+    fn address(&self) -> u64 {
+        &raw const self.0 as u64
+    }
+}
+
+/// Three milliseconds, and from now on a clock.
+const SHORT: Timespec = Timespec { tv_sec: 0, tv_nsec: 3_000_000 };
+
+fn soon(clock: rustix::time::ClockId) -> Timespec {
+    let now = clock_gettime(clock);
+    let nanos = now.tv_nsec + SHORT.tv_nsec;
+    Timespec { tv_sec: now.tv_sec + nanos / 1_000_000_000, tv_nsec: nanos % 1_000_000_000 }
+}
+
+#[derive(Default)]
+struct Locks {
+    wait: Lock,
+    wait_realtime: Lock,
+    bitset: Lock,
+    pi: Lock,
+    pi2: Lock,
+    requeue: Lock,
+    requeue_to: Lock,
+    vector: Lock,
+}
+
+impl Locks {
+    /// Waits once in each way until the time is over.
+    fn wait_in_every_way(&self) {
+        use rustix::time::ClockId::{Monotonic, Realtime};
+        let plain = futex::Flags::PRIVATE;
+        let realtime = futex::Flags::PRIVATE | futex::Flags::CLOCK_REALTIME;
+        let any = NonZeroU32::MAX;
+        let _ = futex::wait(&self.wait.0, plain, 0, Some(&SHORT));
+        let _ = futex::wait_bitset(&self.bitset.0, plain, 0, Some(&soon(Monotonic)), any);
+        let _ = futex::wait_bitset(&self.wait_realtime.0, realtime, 0, Some(&soon(Realtime)), any);
+        // Its time-out is on the realtime clock without saying so.
+        let _ = futex::lock_pi(&self.pi.0, plain, Some(&soon(Realtime)));
+        let _ = futex::lock_pi2(&self.pi2.0, plain, Some(&soon(Monotonic)));
+        let _ = futex::wait_requeue_pi(&self.requeue.0, plain, 0, Some(&soon(Monotonic)), &self.requeue_to.0);
+        let mut one = futex::Wait::new();
+        one.uaddr = futex::WaitPtr::new(ptr::from_ref(&self.vector.0).cast_mut().cast());
+        one.flags = futex::WaitFlags::SIZE_U32 | futex::WaitFlags::PRIVATE;
+        let _ = futex::waitv(&[one], futex::WaitvFlags::empty(), Some(&soon(Monotonic)), ClockId::Monotonic);
+    }
+}
+
+#[test]
+fn kernel_every_way_to_wait_for_a_futex_is_seen() {
+    if !kernel_gate("futex waits of every kind") {
+        return;
+    }
+    let locks: &'static Locks = Box::leak(Box::default());
+    // Locks with priority inheritance name their owner: a thread that lives and never lets go.
+    let owner = rustix::thread::gettid().as_raw_nonzero().get() as u32;
+    locks.pi.0.store(owner, Ordering::Relaxed);
+    locks.pi2.0.store(owner, Ordering::Relaxed);
+    let stop: Arc<AtomicBool> = Arc::default();
+    let seen = stop.clone();
+    let body = move || {
+        while !seen.load(Ordering::Relaxed) {
+            locks.wait_in_every_way();
+        }
+    };
+    let waiter = thread::Builder::new().name("futex-thread".into()).spawn(body).unwrap();
+    let pid = process::id().to_string();
+    let run = ["trace", "lock", "-d", "1s", "--comm", "futex-thread", "--format", "jsonl", "--pid", &pid];
+    let finished = Run::skep(run).finish();
+    stop.store(true, Ordering::Relaxed);
+    waiter.join().unwrap();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+
+    let mut waits: BTreeMap<u64, (u32, String, u64)> = BTreeMap::new();
+    for line in &finished.stdout {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let address = u64::from_str_radix(row["address"].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+        let flags = row["lock_flags"].as_u64().unwrap() as u32;
+        let wait = waits.entry(address).or_insert((flags, row["lock"].as_str().unwrap().to_owned(), 0));
+        wait.2 = wait.2.max(row["wait_ns"].as_u64().unwrap());
+    }
+    let cases = [
+        ("wait", &locks.wait, WAIT, "futex"),
+        ("wait_bitset", &locks.bitset, WAIT_BITSET, "futex"),
+        ("wait_bitset on the realtime clock", &locks.wait_realtime, WAIT_BITSET | CLOCK_REALTIME, "futex"),
+        ("lock_pi", &locks.pi, LOCK_PI, "futex"),
+        ("lock_pi2", &locks.pi2, LOCK_PI2, "futex"),
+        ("wait_requeue_pi", &locks.requeue, WAIT_REQUEUE_PI, "condition"),
+        ("futex_waitv", &locks.vector, WAITV, "futex"),
+    ];
+    const PRIVATE: u32 = 0x80;
+    for (name, lock, operation, kind) in cases {
+        let (flags, found, longest) =
+            waits.get(&lock.address()).unwrap_or_else(|| panic!("no {name} in {waits:#x?}\n{}", finished.stderr));
+        assert_eq!((flags & !PRIVATE, found.as_str()), (operation, kind), "{name}");
+        assert!(*longest >= 1_000_000, "{name} waited {longest} ns");
+    }
+}
+
+/// Waits for a condition variable and, in another thread, for a mutex that the first one holds most of the time, through the C library:
+/// whose functions have no frame pointers.
+const PROGRAM: &str = r#"
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+static sem_t semaphore;
+static struct timespec soon(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += 3000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return t;
+}
+static void *hold(void *none) {
+    for (;;) { pthread_mutex_lock(&lock); usleep(3000); pthread_mutex_unlock(&lock); }
+    return none;
+}
+static void *contend(void *none) {
+    for (;;) { pthread_mutex_lock(&lock); pthread_mutex_unlock(&lock); }
+    return none;
+}
+static void *count(void *none) {
+    for (;;) { struct timespec t = soon(); sem_timedwait(&semaphore, &t); }
+    return none;
+}
+int main(void) {
+    pthread_t threads[3];
+    sem_init(&semaphore, 0, 0);
+    printf("%p %p %p %zu\n", (void *)&condition, (void *)&lock, (void *)&semaphore, sizeof(condition));
+    fflush(stdout);
+    pthread_create(&threads[0], NULL, hold, NULL);
+    pthread_create(&threads[1], NULL, contend, NULL);
+    pthread_create(&threads[2], NULL, count, NULL);
+    pthread_mutex_lock(&guard);
+    for (;;) { struct timespec t = soon(); pthread_cond_timedwait(&condition, &guard, &t); }
+}
+"#;
+
+#[test]
+fn kernel_a_condition_variable_of_the_c_library_is_told_from_a_mutex_and_a_semaphore() {
+    if !kernel_gate("condition variables of the C library") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, program) = (dir.path().join("waits.c"), dir.path().join("waits"));
+    std::fs::write(&source, PROGRAM).unwrap();
+    let built = process::Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(&program).arg(&source).status();
+    assert!(built.unwrap().success());
+    let mut waits = Run::start(process::Command::new(&program));
+    let line = waits.wait_for("line with the addresses", |line| line.starts_with("0x"));
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+    let words: Vec<&str> = line.split(' ').collect();
+    let (condition, lock, semaphore) = (number(words[0]), number(words[1]), number(words[2]));
+    let size: u64 = words[3].parse().unwrap();
+    let pid = waits.pid().to_string();
+    let finished = Run::skep(["trace", "lock", "-d", "1s", "--pid", &pid, "--format", "jsonl"]).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let mut seen = [0; 3];
+    for line in &finished.stdout {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let address = number(row["address"].as_str().unwrap());
+        let (which, kind) = match address {
+            _ if (condition..condition + size).contains(&address) => (0, "condition"),
+            _ if address == lock => (1, "futex"),
+            _ if (semaphore..semaphore + 16).contains(&address) => (2, "futex"),
+            _ => continue,
+        };
+        assert_eq!(row["lock"], kind, "{row}");
+        seen[which] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?} of {}", finished.stdout.len());
+}
