@@ -18,7 +18,7 @@
 //!                                   └─ buffer(map) ─▶ Buffer ── poll(closure)
 //! ```
 //!
-//! `unsafe` stands in `sys`, `buffer::ring` and `probe::sys` alone.
+//! `unsafe` stands in `sys`, `buffer::ring`, `probe::sys`, `tracefs` and `kernel_wasm::loaded`.
 #![deny(unsafe_code)]
 
 mod arena;

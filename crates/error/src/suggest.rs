@@ -12,12 +12,17 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `did you mean "x"?`, or the known names where none is near, or that there is none.
+/// `did you mean "x"?`, or the known names, each once, where none is near, or that there is none.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     if let Some(near) = nearest(name, candidates.clone()) {
         return format!("did you mean \"{near}\"?");
     }
-    let known: Vec<&str> = candidates.into_iter().collect();
+    let mut known: Vec<&str> = Vec::new();
+    for candidate in candidates {
+        if !known.contains(&candidate) {
+            known.push(candidate);
+        }
+    }
     match known.len() {
         0 => "there is none at all".to_owned(),
         1..=12 => format!("known: {}", known.join(", ")),
@@ -33,7 +38,7 @@ mod tests {
     fn a_near_name_is_suggested_and_a_far_one_is_not() {
         assert_eq!(nearest("handle_exce", ["handle_exec", "handle_exit"]), Some("handle_exec"));
         assert_eq!(nearest("zebra", ["handle_exec"]), None);
-        assert_eq!(did_you_mean("zebra", ["a", "b"]), "known: a, b");
+        assert_eq!(did_you_mean("zebra", ["a", "b", "a"]), "known: a, b");
         assert_eq!(did_you_mean("zebra", []), "there is none at all");
     }
 }

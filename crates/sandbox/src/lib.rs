@@ -10,7 +10,7 @@
 //!
 //! This crate knows nothing of libbpf: a world that needs the kernel says so as a trait.
 //!
-//! `unsafe` stands in `memory::{reservation, shared}`, in `worlds::filter::slot` and the two calls of it, and in the one line that loads compiled code.
+//! `unsafe` stands in `memory::{fault, reservation, ring, shared}`, in `worlds::filter::slot` and the two calls of it, and in the one line that loads compiled code.
 #![deny(unsafe_code)]
 
 mod cache;

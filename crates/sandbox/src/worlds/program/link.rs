@@ -76,25 +76,14 @@ fn unknown(import: &ImportType<'_>) -> Error {
         (None, ExternType::Func(_)) => {
             Error::new(Kind::BadInput, format!("the module imports {module}.{name}, which world program does not have"))
                 .help(match same_module().next() {
-                    Some(_) => did_you_mean(name, distinct(same_module())),
-                    None => did_you_mean(module, distinct(all().map(|known| known.module))),
+                    Some(_) => did_you_mean(name, same_module().collect::<Vec<_>>()),
+                    None => did_you_mean(module, all().map(|known| known.module)),
                 })
         }
         (_, other) => Error::new(Kind::BadInput, format!("the module imports {module}.{name}, a {}", what(&other)))
             .help("world program gives functions alone: let the module define its own memory and tables"),
     };
     error.context("linking the module")
-}
-
-/// Each name once: some functions have two forms.
-fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut distinct: Vec<&str> = Vec::new();
-    for name in names {
-        if !distinct.contains(&name) {
-            distinct.push(name);
-        }
-    }
-    distinct
 }
 
 fn what(ty: &ExternType) -> &'static str {
