@@ -62,7 +62,7 @@ fn kernel_filters_run() {
     assert!(code == 0 && ["0\n", "1\n"].contains(&out.as_str()), "{out}{err}");
     for plugin in ["slow-syscalls", "slow-syscalls-c", "redact-paths", "latency-histogram"] {
         let module = format!("examples/{plugin}/{plugin}.wasm");
-        let (code, out, err) = exec(&module, "skep_alloc", &["64"]);
+        let (code, out, err) = exec(&module, "skep_alloc", &["64", "8"]);
         let address: u32 = out.trim().parse().unwrap_or(0);
         assert!(code == 0 && address > 0, "{plugin}: {out}{err}");
     }
