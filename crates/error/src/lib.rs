@@ -148,7 +148,7 @@ impl Error {
             let lines: Vec<&str> = detail.trim_end().lines().collect();
             let hidden = lines.len().saturating_sub(detail_lines);
             if hidden > 0 {
-                text.push_str(&format!("\n  | … {hidden} earlier lines; -v shows them"));
+                text.push_str(&format!("\n  | … earlier lines: {hidden}; -v shows them"));
             }
             for line in &lines[hidden..] {
                 text.push_str("\n  | ");
@@ -217,7 +217,7 @@ mod tests {
         let error = Error::new(Kind::Kernel, "refused").detail("one\ntwo\nthree\n").help("try less").help("not this");
         assert_eq!(
             error.report(2),
-            "error: refused\n  | … 1 earlier lines; -v shows them\n  | two\n  | three\nhelp: try less"
+            "error: refused\n  | … earlier lines: 1; -v shows them\n  | two\n  | three\nhelp: try less"
         );
     }
 

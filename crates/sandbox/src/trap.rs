@@ -45,7 +45,7 @@ impl TrapKind {
     /// What happened, in words.
     pub const fn text(self) -> &'static str {
         match self {
-            Self::Memory => "it read or wrote outside its memory",
+            Self::Memory => "it read or wrote outside its memory, or wrote where a map may only be read",
             Self::Unreachable => "it gave up (abort, panic or unreachable code)",
             Self::StackOverflow => "its calls were nested too deeply",
             Self::OutOfFuel => "its fuel ran out",

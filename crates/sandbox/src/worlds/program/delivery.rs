@@ -5,8 +5,8 @@
 //! ring buffer. It copies each record to the guest's buffer and calls the callback through a table; between two records
 //! nothing leaves compiled guest code, and every access is checked as a guest's is.
 //!
-//! The host finds out how far the records are committed ([`committed`]), because that takes loads with an
-//! ordering that WebAssembly does not have.
+//! The host finds out how far the records are committed ([`committed`]), because that takes loads with an ordering that
+//! WebAssembly does not have; on x86-64 every load has it, and the loop looks for itself.
 
 use std::sync::Arc;
 
