@@ -60,7 +60,7 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(harmless) {
         return text.into();
     }
-    let escape = |c: char| if harmless(c) { c.to_string() } else { c.escape_default().to_string() };
+    let escape = |c: char| if harmless(c) { c.to_string() } else { c.escape_unicode().to_string() };
     text.chars().map(escape).collect::<String>().into()
 }
 
