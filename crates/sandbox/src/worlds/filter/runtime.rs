@@ -133,6 +133,10 @@ impl WasmRuntime {
     }
 
     fn load(&self, name: &str, bytes: &[u8]) -> Result<WasmFilter> {
+        if !bytes.starts_with(b"\0asm") {
+            return Err(Error::new(Kind::BadInput, "it is no WebAssembly module: it does not start with \\0asm")
+                .help("give the .wasm file that the compiler made, not its source or its text form"));
+        }
         let module = Module::load(&self.engine, bytes, self.cache.as_deref(), |_| Ok(()))?;
         let module = module.wasmtime().clone();
         let place = check::check(&module, &self.policy)?;
