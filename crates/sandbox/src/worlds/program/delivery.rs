@@ -6,7 +6,7 @@
 //! nothing leaves compiled guest code, and every access is checked as a guest's is.
 //!
 //! The host finds out how far the records are committed ([`committed`]), because that takes loads with an ordering that
-//! WebAssembly does not have; on x86-64 every load has it, and the loop looks for itself.
+//! WebAssembly does not have.
 
 use std::sync::Arc;
 

@@ -8,9 +8,9 @@
   (memory $ring (export "ring") 1)
   (table $callback (export "callback") 1 1 funcref)
 
-  ;; Delivers the records from position $at to $end, or to the first that is not submitted yet; `$mask` is the size of the
-  ;; data less 1. Each is copied to the guest's $data, at most $max bytes. 0, or the first negative result of the callback,
-  ;; after whose record it stops. The consumer's position is past a record before its callback runs.
+  ;; Delivers the records from position $at to $end, all of them submitted; `$mask` is the size of the data less 1. Each is
+  ;; copied to the guest's $data, at most $max bytes. 0, or the first negative result of the callback, after whose record it
+  ;; stops. The consumer's position is past a record before its callback runs.
   (func (export "deliver")
     (param $at i64) (param $end i64) (param $mask i32) (param $ctx i32) (param $data i32) (param $max i32) (result i32)
     (local $from i32) (local $to i32) (local $len i32) (local $left i32) (local $header i32) (local $result i32)
@@ -18,7 +18,6 @@
       (if (i64.ge_u (local.get $at) (local.get $end)) (then (return (i32.const 0))))
       (local.set $from (i32.add (i32.and (i32.wrap_i64 (local.get $at)) (local.get $mask)) (i32.const 8200)))
       (local.set $header (i32.load $ring offset=0 (i32.sub (local.get $from) (i32.const 8))))
-      (if (i32.lt_s (local.get $header) (i32.const 0)) (then (return (i32.const 0))))
       (local.set $len (i32.and (local.get $header) (i32.const 0x3fffffff)))
       (local.set $at (i64.add (local.get $at)
         (i64.extend_i32_u (i32.and (i32.add (local.get $len) (i32.const 15)) (i32.const -8)))))
