@@ -3,14 +3,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    Object, Options, Reason, Refusal, Report,
+    Object, Options, Reason, Refusal, Report, Target,
     analysis::{bounds, forks, known, liveness},
     elf, emit,
-    emit::assemble::Code,
+    emit::{STEP, assemble::Code},
     inline,
     ir::{Check, Function, Op, ROUTINES, Term},
     layout::Layout,
-    lower::{Lowering, routines::Routines},
+    lower::{
+        Lowering,
+        routines::{Routines, granted_pages},
+    },
     merge::{self, Functions},
     module::{Module, Providers},
     refusal::Limit,
@@ -63,15 +66,16 @@ fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<O
     let order = bottom_up(&functions);
     let inlined = inline::inline(&mut functions, &order, &roots);
     let before = functions.len();
-    merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack);
+    let frames = if options.target == Target::Array { merge::Frames::Rounds } else { merge::Frames::Plain };
+    merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack, frames);
     let merged = functions.len() > before;
     finish(bytes, module, options, Lowered { functions, refused, inlined, merged })
 }
 
 fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
-    let granted = options.max_memory_pages.min(32768);
-    if let Some(memory) = module.memories.iter().find(|memory| memory.min > u64::from(granted)) {
-        let limit = Limit::Memory { needed: memory.min, granted: u64::from(options.max_memory_pages) };
+    let granted = granted_pages(options);
+    if let Some(memory) = module.memories.iter().find(|memory| memory.min > granted) {
+        let limit = Limit::Memory { needed: memory.min, granted };
         return Err(whole(Reason::Limit(limit)));
     }
     if module.tables.iter().any(|table| table.min > 65536) {
@@ -185,14 +189,15 @@ impl Prepared {
     }
 }
 
-fn prepare(mut function: Function, memory_min: impl Fn(u32) -> u64) -> Prepared {
+fn prepare(mut function: Function, memory_min: impl Fn(u32) -> u64, target: Target) -> Prepared {
     forks::prevent(&mut function);
     bounds::prove(&mut function, memory_min);
     let before = liveness::Liveness::new(&function);
     liveness::remove_dead(&mut function, &before);
     let live = liveness::Liveness::new(&function);
     let decisions = known::decide(&mut function, &live);
-    let alloc = regalloc::allocate(&function, &live);
+    let rounds = target == Target::Array && function.blocks.iter().any(|block| block.header);
+    let alloc = regalloc::allocate(&function, &live, rounds);
     Prepared { function, alloc, decisions }
 }
 
@@ -212,7 +217,7 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
     let mut callees = callee_table(module, options, &functions, &order);
     let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
     let prepared: BTreeMap<u32, Prepared> =
-        functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min))).collect();
+        functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min, options.target))).collect();
 
     // A function's frame stands above those of all that call it.
     let mut frames = 0;
@@ -228,6 +233,7 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
     }
     let layout = Layout::new(module, options, frames, if merged { options.shadow_stack } else { 0 })
         .ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
+    let array = layout.array_bytes().map_err(|needed| whole(Reason::Limit(Limit::Array { needed })))?;
 
     let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
     let program = emit::Program { options, layout: &layout, module, functions: &callees };
@@ -238,28 +244,46 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
         let code = emit::function(f, alloc, decisions, &program, &mut sites, exported)
             .ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?;
         codes.insert(index, code);
+        if alloc.rounds.is_some() {
+            let code = emit::wrapper(f, alloc, &program, &mut sites, exported);
+            // The function's own code became the one that is called for each round.
+            let code =
+                codes.insert(index, code.ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?);
+            codes.extend(code.map(|code| (index | STEP, code)));
+        }
     }
     attribute(module, &mut sites);
     let entries = crate::entry::split(&roots, &prepared_callees(&prepared))
         .map_err(|needed| whole(Reason::Limit(Limit::Functions { needed })))?;
     let entry_codes: Vec<(&str, Code)> = entries
         .iter()
-        .map(|entry| (entry.program.as_str(), crate::entry::emit(&entry.roots).unwrap_or_default()))
+        .map(|entry| {
+            (
+                entry.program.as_str(),
+                crate::entry::emit(&entry.roots, options.target == Target::Arena).unwrap_or_default(),
+            )
+        })
         .collect();
     let symbols = symbols(module, options, prepared.keys().copied());
     let linked: Vec<elf::Linked<'_>> = codes
         .iter()
         .map(|(&index, code)| elf::Linked {
             index,
-            symbol: symbols[&index].clone(),
-            params: prepared[&index].function.regs[..prepared[&index].function.params as usize].to_vec(),
+            symbol: symbol_of(&symbols, index),
+            params: match prepared.get(&index) {
+                Some(this) => this.function.regs[..this.function.params as usize].to_vec(),
+                None => Vec::new(),
+            },
             code,
         })
         .collect();
     let externals = externals(module, options, &prepared);
-    let pages = (layout.instance_bytes() / 4096 + 1) as u32;
+    let memory = match options.target {
+        Target::Arena => elf::Memory::Arena { pages: (layout.instance_bytes() / 4096 + 1) as u32 },
+        Target::Array => elf::Memory::Array { bytes: array },
+    };
     let lines = source::Lines::new(bytes, module.parts.iter().map(|part| part.bytes.clone()));
-    let elf = elf::write(&linked, &externals, &entry_codes, pages, &elf::Source { lines: &lines, wasm: bytes })
+    let elf = elf::write(&linked, &externals, &entry_codes, memory, &elf::Source { lines: &lines, wasm: bytes })
         .map_err(|error| whole(Reason::Feature(format!("what the object writer refuses ({error})"))))?;
 
     let functions = prepared
@@ -279,10 +303,10 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
         })
         .collect();
     let report = Report { functions, refused: refused.into_values().collect() };
+    let mut prepared: BTreeMap<u32, Function> = prepared.into_iter().map(|(index, p)| (index, p.function)).collect();
     let compiled = codes
         .into_iter()
-        .zip(prepared.into_values())
-        .map(|((index, code), this)| Compiled { symbol: symbols[&index].clone(), code, ir: this.function })
+        .map(|(index, code)| Compiled { symbol: symbol_of(&symbols, index), code, ir: prepared.remove(&index) })
         .collect();
     Ok(Object { elf, layout, sites, report, entries, module: module.clone(), compiled })
 }
@@ -292,7 +316,8 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
 pub(crate) struct Compiled {
     pub(crate) symbol: String,
     pub(crate) code: emit::assemble::Code,
-    pub(crate) ir: Function,
+    /// None for the rounds of a function that is there already.
+    pub(crate) ir: Option<Function>,
 }
 
 /// Inlined functions by name, with how often.
@@ -310,6 +335,15 @@ fn prepared_callees(prepared: &BTreeMap<u32, Prepared>) -> HashMap<u32, Vec<u32>
         callees
     };
     prepared.iter().map(|(&index, this)| (index, callees(this))).collect()
+}
+
+/// The symbol of a function, or of its rounds.
+fn symbol_of(symbols: &BTreeMap<u32, String>, index: u32) -> String {
+    match symbols.get(&(index & !STEP)) {
+        Some(symbol) if index & STEP != 0 => format!("{symbol}_round"),
+        Some(symbol) => symbol.clone(),
+        None => String::new(),
+    }
 }
 
 /// Sites in merged functions get the function that their offset is in.

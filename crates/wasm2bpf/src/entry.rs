@@ -84,10 +84,13 @@ fn visit(root: u32, callees: &HashMap<u32, Vec<u32>>, known: &HashSet<u32>, most
     found
 }
 
-pub(crate) fn emit(roots: &[u32]) -> Option<Code> {
+/// `arena`: whether instances are in one, which the program must refer to.
+pub(crate) fn emit(roots: &[u32], arena: bool) -> Option<Code> {
     let mut asm = Assembler::default();
     let (done, unknown) = (asm.label(), asm.label());
-    asm.arena(0);
+    if arena {
+        asm.arena(0);
+    }
     asm.mov(6, 1);
     asm.load(code::W, 7, 6, 0);
     asm.load(code::W, 1, 6, 4);

@@ -12,7 +12,7 @@
 //! registers need no stack pointer, only the base that every function keeps in r9.
 
 use crate::{
-    Options,
+    Options, Target,
     ir::{Area, Cell},
     lower::routines::{memory_limit, table_limit},
     module::Module,
@@ -63,7 +63,26 @@ pub struct Layout {
     /// The lowest byte of the shadow stack and its length.
     pub shadow: (i32, u32),
     frames: i32,
+    /// The array that instances are in, if they are not in an arena.
+    pub array: Option<ArrayPlace>,
 }
+
+/// An array of instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArrayPlace {
+    /// Bytes from one instance to the next, a power of two.
+    pub stride: u64,
+    /// Instances that there is room for, a power of two.
+    pub instances: u32,
+    /// A cell through which values pass that the verifier is to know nothing about.
+    pub(crate) forget: i32,
+}
+
+/// What an array's value may have: `KMALLOC_MAX_SIZE` before 6.10.
+const ARRAY_BYTES: u64 = 4 << 20;
+
+/// How far beyond a masked address an instruction's offset reaches.
+const REACH: u64 = 1 << 15;
 
 /// Where a linear memory is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +140,50 @@ impl Layout {
             layout.data.push((length, take(&mut at, data.range.len() as u64)?));
         }
         layout.shadow = (take(&mut at, u64::from(shadow))?, shadow);
+        let forget = if options.target == Target::Array { take(&mut at, 8)? } else { 0 };
         layout.header = ((-at) as u32 + GUARD).next_multiple_of(4096);
+        if options.target == Target::Array {
+            let stride = (u64::from(layout.header) + layout.masked_end(module)).next_power_of_two();
+            layout.array = Some(ArrayPlace { stride, instances: options.instances.next_power_of_two(), forget });
+        }
         Some(layout)
     }
 
-    /// Bytes of one instance, both guards included, a multiple of 4096.
+    /// Where the last byte is, from the base, that an access with a masked address can reach.
+    fn masked_end(&self, module: &Module) -> u64 {
+        let memories = (0..self.memories.len() as u32).map(Area::Memory);
+        let tables = (0..self.tables.len() as u32).map(Area::Table);
+        let elements = (0..self.elements.len() as u32).map(Area::Elements);
+        let data = (0..self.data.len() as u32).map(Area::Data);
+        let areas = memories.chain(tables).chain(elements).chain(data).chain([Area::Shadow]);
+        let ends = areas.map(|area| i64::from(self.area(area)) + i64::from(self.mask(area, module)) + REACH as i64 + 8);
+        let most = ends.max().unwrap_or(0).max(0) as u64;
+        most.max(self.memory_end() + u64::from(GUARD))
+    }
+
+    /// A mask that keeps an index inside an area, rounded up to a power of two, and the verifier content.
+    pub(crate) fn mask(&self, area: Area, module: &Module) -> u32 {
+        let bytes = match area {
+            Area::Memory(index) => self.memories[index as usize].max,
+            Area::Table(index) => u64::from(self.table_limits[index as usize]) * 4,
+            Area::Elements(index) => module.elements[index as usize].items.len() as u64 * 4,
+            Area::Data(index) => module.data[index as usize].range.len() as u64,
+            Area::Shadow => u64::from(self.shadow.1),
+        };
+        (bytes.next_power_of_two().max(8) - 1) as u32
+    }
+
+    /// Bytes of the array that instances are in.
+    pub(crate) fn array_bytes(&self) -> Result<u64, u64> {
+        let bytes = self.array.map_or(0, |array| array.stride * u64::from(array.instances));
+        if bytes > ARRAY_BYTES { Err(bytes) } else { Ok(bytes) }
+    }
+
+    /// Bytes from one instance to the next, both guards included, a multiple of 4096.
     pub fn instance_bytes(&self) -> u64 {
+        if let Some(array) = self.array {
+            return array.stride;
+        }
         u64::from(self.header) + self.memory_end() + u64::from(GUARD)
     }
 

@@ -61,7 +61,7 @@ pub struct Object {
 impl Object {
     /// The IR of each function as it was before emission, printed.
     pub fn ir(&self) -> Vec<String> {
-        self.compiled.iter().map(|function| function.ir.to_string()).collect()
+        self.compiled.iter().filter_map(|function| function.ir.as_ref()).map(ToString::to_string).collect()
     }
 
     /// Each eBPF instruction with the WebAssembly one it was made for and, where the module has DWARF, the source line.

@@ -104,6 +104,8 @@ fn instruction(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
         code::LDX => format!("r{} = *({size} *)(r{} {:+})", insn.dst, insn.src, insn.off),
         code::ST => format!("*({size} *)(r{} {:+}) = {}", insn.dst, insn.off, insn.imm),
         code::STX => format!("*({size} *)(r{} {:+}) = r{}", insn.dst, insn.off, insn.src),
+        _ if insn.target == Target::Array => format!("r{} = memory + {:#x} ll", insn.dst, insn.imm),
+        _ if matches!(insn.target, Target::Address(_)) => format!("r{} = round ll", insn.dst),
         _ if insn.target == Target::Arena => format!("r{} = arena ll", insn.dst),
         _ => {
             let value = i64::from(insn.wide.unwrap_or(0)) << 32 | i64::from(insn.imm as u32);

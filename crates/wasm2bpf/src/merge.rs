@@ -25,13 +25,22 @@ pub(crate) type Functions = BTreeMap<u32, Function>;
 /// Heights above this go into one merged function when the whole nests too deep.
 const CUT: u32 = 4;
 
+/// How many of the kernel's frames functions take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Frames {
+    /// One each.
+    Plain,
+    /// Two with loops.
+    Rounds,
+}
+
 /// Merges what recurs, and what nests deeper than `max_depth`.
-pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32) {
+pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32, frames: Frames) {
     let groups = strongly_connected(functions);
     let recursive = |group: &[u32], functions: &Functions| {
         group.len() > 1 || functions[&group[0]].callees().any(|callee| callee == group[0])
     };
-    let heights = heights(functions, &groups, recursive);
+    let heights = heights(functions, &groups, recursive, frames);
     let too_deep = heights.values().any(|&height| height > max_depth);
     let mut merged: Vec<Vec<u32>> = Vec::new();
     let mut deep: Vec<u32> = Vec::new();
@@ -131,11 +140,18 @@ fn heights(
     functions: &Functions,
     groups: &[Vec<u32>],
     recursive: impl Fn(&[u32], &Functions) -> bool,
+    frames: Frames,
 ) -> HashMap<u32, u32> {
+    let rounds = u32::from(frames == Frames::Rounds);
     let mut heights: HashMap<u32, u32> = HashMap::new();
     for group in groups {
+        let loops = group.iter().any(|index| functions[index].blocks.iter().any(|block| block.header));
+        let own = match recursive(group, functions) {
+            true => 2 + rounds,
+            false => 1 + rounds * u32::from(loops),
+        };
         let below = group.iter().flat_map(|index| functions[index].callees()).filter_map(|callee| heights.get(&callee));
-        let height = below.max().copied().unwrap_or(0) + if recursive(group, functions) { 2 } else { 1 };
+        let height = below.max().copied().unwrap_or(0) + own;
         heights.extend(group.iter().map(|&index| (index, height)));
     }
     heights

@@ -8,6 +8,9 @@ pub enum Target {
     /// A BPF arena with `may_goto` loops: kernel 6.9 and up.
     #[default]
     Arena,
+    /// One array of at most 4 MiB, every address masked, loops through `bpf_loop`: kernel 5.17 and up, and several times
+    /// slower. Those kernels need [`Isa::V3`].
+    Array,
 }
 
 /// The eBPF instruction set.
@@ -51,6 +54,9 @@ pub struct Options {
     pub imports: BTreeMap<(String, String), Binding>,
     /// Put before every symbol.
     pub prefix: String,
+    /// Instances that [`Target::Array`] has room for, rounded up to a power of two; an arena's size is chosen when it is
+    /// loaded.
+    pub instances: u32,
     /// Bytes of shadow stack for recursive functions and calls that nest too deep.
     pub shadow_stack: u32,
 }
@@ -66,6 +72,7 @@ impl Default for Options {
             imported_memory: None,
             imports: BTreeMap::new(),
             prefix: "wasm_".to_owned(),
+            instances: 1,
             shadow_stack: 64 << 10,
         }
     }

@@ -64,6 +64,11 @@ pub enum Limit {
     },
     /// Room before linear memory for frames, globals, tables and passive segments: 1 GiB.
     Instance,
+    /// Room in one array for memory, tables, frames and segments of all instances, each rounded up to a power of two: 4 MiB.
+    Array {
+        /// Bytes needed.
+        needed: u64,
+    },
     /// Entries that a table declares: at most 65,536.
     Table,
     /// Results of one function: at most 64.
@@ -81,6 +86,7 @@ impl Reason {
             Self::Import { .. } => "link it with a module that exports this, of the same type",
             Self::Callee(_) => "see the refusal of the function it calls",
             Self::Limit(Limit::Functions { .. }) => "export less, or let the toolchain inline more",
+            Self::Limit(Limit::Array { .. }) => "grant less memory, ask for fewer instances, or use an arena",
             Self::Limit(Limit::Memory { .. }) => "grant more memory, or link with a smaller stack and heap",
             Self::Limit(_) => "split the function or the module",
         }
@@ -110,6 +116,7 @@ impl fmt::Display for Refusal {
                     write!(f, "declares {needed} pages of memory, {granted} were granted")?;
                 }
                 Limit::Instance => write!(f, "its tables, globals and segments need more than 1 GiB")?,
+                Limit::Array { needed } => write!(f, "its instances need {needed} bytes, an array has room for 4 MiB")?,
                 Limit::Table => write!(f, "declares a table of more than 65,536 entries")?,
                 Limit::Signature => write!(f, "{place} has more than 64 results")?,
             },

@@ -31,6 +31,8 @@ pub(crate) struct Allocation {
     pub(crate) frame: u32,
     /// Registers that live in slots.
     pub(crate) spilled: u32,
+    /// For a function that runs in rounds: where the two cells for that are in the frame.
+    pub(crate) rounds: Option<u32>,
     /// Whether each parameter's value is used.
     pub(crate) live_params: Vec<bool>,
 }
@@ -54,7 +56,8 @@ struct Builder<'a> {
     hints: Vec<Option<Reg>>,
 }
 
-pub(crate) fn allocate(f: &Function, liveness: &Liveness) -> Allocation {
+/// Allocates; with `rounds`, what is live across a jump back gets a slot, and so do fuel and parameters.
+pub(crate) fn allocate(f: &Function, liveness: &Liveness, rounds: bool) -> Allocation {
     let mut builder = Builder {
         f,
         ranges: vec![Ranges::new(); f.regs.len()],
@@ -63,7 +66,30 @@ pub(crate) fn allocate(f: &Function, liveness: &Liveness) -> Allocation {
         hints: vec![None; f.regs.len()],
     };
     builder.collect(liveness);
-    builder.assign()
+    let in_slots = if rounds { across_rounds(f, liveness) } else { vec![false; f.regs.len()] };
+    let mut allocation = builder.assign(&in_slots);
+    if rounds {
+        allocation.rounds = Some(allocation.frame);
+        allocation.frame += 16;
+    }
+    allocation
+}
+
+/// What must not be in registers where rounds end.
+fn across_rounds(f: &Function, liveness: &Liveness) -> Vec<bool> {
+    let mut found = vec![false; f.regs.len()];
+    found[..f.params as usize].fill(true);
+    if let Some(fuel) = f.fuel {
+        found[fuel.0 as usize] = true;
+    }
+    for (id, block) in f.blocks() {
+        let mut back = false;
+        block.term.successors(|to| back |= to <= id);
+        if back {
+            liveness.live_out[id.0 as usize].iter().for_each(|n| found[liveness.shared.regs[n].0 as usize] = true);
+        }
+    }
+    found
 }
 
 impl Builder<'_> {
@@ -170,7 +196,7 @@ impl Builder<'_> {
         })
     }
 
-    fn assign(self) -> Allocation {
+    fn assign(self, in_slots: &[bool]) -> Allocation {
         let mut order: Vec<u32> =
             (0..self.f.regs.len() as u32).filter(|&r| !self.ranges[r as usize].is_empty()).collect();
         let priority = |reg: u32| {
@@ -199,6 +225,9 @@ impl Builder<'_> {
             {
                 candidates.swap(0, position);
             }
+            if in_slots[reg as usize] {
+                candidates.clear();
+            }
             let free = candidates.into_iter().find(|&machine| is_free(&busy[machine as usize], ranges));
             places[reg as usize] = match free {
                 Some(machine) => {
@@ -215,7 +244,7 @@ impl Builder<'_> {
         }
         let params = 0..self.f.params as usize;
         let live_params = params.map(|param| self.ranges[param].first().is_some_and(|range| range.0 == 1)).collect();
-        Allocation { places, frame, spilled, live_params }
+        Allocation { places, frame, spilled, rounds: None, live_params }
     }
 
     fn hint(&self, reg: Reg, places: &[Place]) -> Option<u8> {

@@ -2,11 +2,16 @@
 
 use std::{fs, path::Path};
 
-use wasm2bpf::{Isa, Options, compile};
+use wasm2bpf::{Isa, Options, Target, compile};
 
 fn check(name: &str, options: &Options) {
+    check_as(name, name, options);
+}
+
+/// Compiles `module`.wat and compares with `name`.txt.
+fn check_as(module: &str, name: &str, options: &Options) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let module = wat::parse_file(dir.join(format!("{name}.wat"))).unwrap();
+    let module = wat::parse_file(dir.join(format!("{module}.wat"))).unwrap();
     let object = compile(&module, options).unwrap();
     let printed = format!("{}\n{}\n{}", object.ir().join("\n"), object.listing(&module), object.report);
     let golden = dir.join(format!("{name}.txt"));
@@ -35,4 +40,11 @@ fn recursion_is_merged() {
 #[test]
 fn the_older_instruction_set() {
     check("division", &Options { isa: Isa::V3, ..Options::default() });
+}
+
+#[test]
+fn an_array_instead_of_an_arena() {
+    let options = Options { target: Target::Array, isa: Isa::V3, shadow_stack: 16 << 10, ..Options::default() };
+    check_as("sum", "sum-array", &options);
+    check_as("recursion", "recursion-array", &options);
 }

@@ -5,7 +5,7 @@ mod script;
 
 use std::fmt;
 
-use wasm2bpf::Options;
+use wasm2bpf::{Isa, Options, Target};
 use wast::{Wast, parser::ParseBuffer};
 
 /// What became of one assertion.
@@ -100,6 +100,11 @@ impl fmt::Display for SuiteReport {
 /// How the suite is compiled for an arena.
 pub fn options() -> Options {
     Options { partial: true, max_memory_pages: 1024, max_table_entries: 1 << 10, ..Options::default() }
+}
+
+/// How it is compiled for an array, for kernels from 5.17 on.
+pub fn array_options() -> Options {
+    Options { target: Target::Array, isa: Isa::V3, shadow_stack: 16 << 10, ..options() }
 }
 
 /// Runs the files of WebAssembly 2.0 whose names contain `filter`, compiled as `options` say.

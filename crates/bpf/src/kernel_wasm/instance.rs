@@ -72,6 +72,12 @@ impl KernelModule {
     /// # Errors
     /// `Kernel` when the kernel refuses it, `Unsupported` when the instances do not fit in an arena.
     pub fn load(object: Object, bytes: &[u8], instances: u32, keep_log: bool) -> Result<Self> {
+        if let Some(array) = object.layout.array
+            && array.instances < instances
+        {
+            let why = format!("the array was compiled with room for {} instances", array.instances);
+            return Err(Error::new(Kind::BadInput, why).help("compile it with more instances"));
+        }
         let pages = object.layout.instance_bytes() / 4096 * u64::from(instances) + 1;
         let arena_pages = u32::try_from(pages).ok().filter(|&pages| pages <= 1 << 19).ok_or_else(|| {
             Error::new(Kind::Unsupported, "the instances need more than 2 GiB").help("grant less memory")
@@ -180,7 +186,7 @@ impl KernelModule {
         // Touching every page is what makes the kernel allocate it: code in the kernel cannot.
         self.loaded.fill(start, length, 0)?;
         self.loaded.fill(start, GUARD as usize, GUARD_BYTE)?;
-        self.loaded.fill(start + length - GUARD as usize, GUARD as usize, GUARD_BYTE)?;
+        self.loaded.fill(self.base(id) as usize + layout.memory_end() as usize, GUARD as usize, GUARD_BYTE)?;
         self.put64(id, ZERO, 0)?;
         self.put64(id, SELF, self.base(id))?;
         for memory in &layout.memories {
@@ -376,7 +382,7 @@ impl KernelModule {
     pub fn guards_intact(&self, id: InstanceId) -> Result<bool> {
         let layout = &self.object.layout;
         let start = self.base(id) as usize - layout.header as usize;
-        let end = start + layout.instance_bytes() as usize - GUARD as usize;
+        let end = self.base(id) as usize + layout.memory_end() as usize;
         let mut bytes = vec![0; GUARD as usize];
         for at in [start, end] {
             self.loaded.read(at, &mut bytes)?;

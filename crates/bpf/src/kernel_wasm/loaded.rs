@@ -64,7 +64,7 @@ fn take_address() -> u64 {
 }
 
 impl Loaded {
-    /// Loads `elf`. Its arena map must be called `arena`.
+    /// Loads `elf`. Its arena map must be called `arena`; without one, its `.bss` takes its place.
     ///
     /// # Errors
     /// `BadInput` when libbpf cannot open the object, `Kernel` when the kernel refuses it: the detail is the
@@ -93,11 +93,14 @@ impl Loaded {
         // SAFETY: `object` is open and not loaded yet, so its maps may still be changed.
         let map = unsafe {
             let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
-            if !map.is_null() {
+            if map.is_null() {
+                // Without an arena, instances are in the object's `.bss`, whose size is fixed.
+                libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss".as_ptr())
+            } else {
                 libbpf_sys::bpf_map__set_max_entries(map, options.arena_pages);
                 libbpf_sys::bpf_map__set_map_extra(map, at);
+                map
             }
-            map
         };
         let start = Instant::now();
         // SAFETY: `object` is open; the log buffer it writes to is alive.
@@ -130,7 +133,7 @@ impl Loaded {
                 return Err(Error::new(Kind::Kernel, "the arena is not mapped").context("loading the compiled object"));
             };
             loaded.arena = base;
-            loaded.arena_len = len;
+            loaded.arena_len = len.min(size as usize);
         }
         Ok(loaded)
     }

@@ -217,7 +217,7 @@ mod tests {
     fn checked(body: &str) -> Vec<bool> {
         let text = format!("(module (memory 1) (func (export \"f\") (param i32 i32) (local i32) {body}))");
         let object = compile(&wat::parse_str(text).unwrap(), &Options::default()).unwrap();
-        let insts = object.compiled[0].ir.blocks.iter().flat_map(|block| &block.insts);
+        let insts = object.compiled[0].ir.iter().flat_map(|f| &f.blocks).flat_map(|block| &block.insts);
         insts
             .filter_map(|inst| match &inst.op {
                 Op::Load { addr, .. } | Op::Store { addr, .. } => Some(addr.check == Check::Needed),

@@ -15,6 +15,7 @@ const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
 
 /// Linkage of functions and variables.
+const STATIC: u32 = 0;
 pub(super) const GLOBAL: u32 = 1;
 pub(super) const EXTERN: u32 = 2;
 
@@ -146,6 +147,36 @@ impl Btf {
         self.word(0);
         self.word(24);
         variable
+    }
+
+    /// The array of instances, in `.bss`.
+    pub(super) fn array(&mut self, name: &str, bytes: u32) {
+        let byte = self.int("unsigned char", 1, 0);
+        let array = self.begin(0, KIND_ARRAY, 0, 0);
+        self.word(byte);
+        self.word(self.index_type);
+        self.word(bytes);
+        let name = self.string(name);
+        let variable = self.begin(name, KIND_VAR, 0, array);
+        self.word(GLOBAL);
+        let section = self.string(".bss");
+        self.begin(section, KIND_DATASEC, 1, bytes);
+        self.word(variable);
+        self.word(0);
+        self.word(bytes);
+    }
+
+    /// What `bpf_loop` calls: a number and a context in, a number out.
+    pub(super) fn callback(&mut self, name: &str) -> u32 {
+        let pointer = self.begin(0, KIND_PTR, 0, 0);
+        let proto = self.begin(0, KIND_FUNC_PROTO, 2, self.u64_type);
+        for (name, ty) in [("round", self.u32_type), ("context", pointer)] {
+            let name = self.string(name);
+            self.word(name);
+            self.word(ty);
+        }
+        let name = self.string(name);
+        self.begin(name, KIND_FUNC, STATIC, proto)
     }
 
     /// The `.BTF` section.

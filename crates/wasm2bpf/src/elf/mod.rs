@@ -10,7 +10,7 @@ use object::{
 };
 
 use crate::{
-    emit::{assemble::Code, insn::Target},
+    emit::{STEP, assemble::Code, insn::Target},
     mnemonic,
     module::Ty,
     source::Lines,
@@ -36,18 +36,27 @@ pub(crate) struct External {
     pub(crate) params: Vec<Ty>,
 }
 
+/// What instances live in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Memory {
+    /// An arena of so many pages of 4 KiB.
+    Arena { pages: u32 },
+    /// An array of so many bytes, in `.bss`.
+    Array { bytes: u64 },
+}
+
 /// Where lines come from.
 pub(crate) struct Source<'a> {
     pub(crate) lines: &'a Lines,
     pub(crate) wasm: &'a [u8],
 }
 
-/// Writes the object: the functions in `.text`, the entries in `syscall`, an arena of so many pages.
+/// Writes the object: the functions in `.text`, the entries in `syscall`, the arena or array.
 pub(crate) fn write(
     functions: &[Linked<'_>],
     externals: &[External],
     entries: &[(&str, Code)],
-    pages: u32,
+    memory: Memory,
     source: &Source<'_>,
 ) -> Result<Vec<u8>, String> {
     let mut elf = Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
@@ -55,9 +64,7 @@ pub(crate) fn write(
     let text = section(&mut elf, ".text", SectionKind::Text);
     let syscall = section(&mut elf, "syscall", SectionKind::Text);
     let license = section(&mut elf, "license", SectionKind::Data);
-    let maps = section(&mut elf, ".maps", SectionKind::Data);
     elf.append_section_data(license, b"Dual MIT/GPL\0", 1);
-    elf.append_section_data(maps, &[0; 24], 8);
 
     let mut btf = btf::Btf::new();
     let symbol = |elf: &mut Object<'_>, name: &str, value, size, kind, section| {
@@ -73,17 +80,45 @@ pub(crate) fn write(
         })
     };
     symbol(&mut elf, "_license", 0, 13, SymbolKind::Data, SymbolSection::Section(license));
-    let arena = symbol(&mut elf, "arena", 0, 24, SymbolKind::Data, SymbolSection::Section(maps));
+    let place = match memory {
+        Memory::Arena { .. } => {
+            let maps = section(&mut elf, ".maps", SectionKind::Data);
+            elf.append_section_data(maps, &[0; 24], 8);
+            symbol(&mut elf, "arena", 0, 24, SymbolKind::Data, SymbolSection::Section(maps))
+        }
+        Memory::Array { bytes } => {
+            let bss = section(&mut elf, ".bss", SectionKind::UninitializedData);
+            elf.append_section_bss(bss, bytes, 4096);
+            symbol(&mut elf, ARRAY, 0, bytes, SymbolKind::Data, SymbolSection::Section(bss))
+        }
+    };
+    let places = Places { memory: place, text: elf.section_symbol(text) };
     let mut symbols: HashMap<u32, SymbolId> = HashMap::new();
     let mut offsets: HashMap<u32, u64> = HashMap::new();
     let mut text_info = Vec::new();
     let mut at = 0u64;
     for function in functions {
         let size = function.code.bytes.len() as u64;
-        let id = symbol(&mut elf, &function.symbol, at, size, SymbolKind::Text, SymbolSection::Section(text));
-        symbols.insert(function.index, id);
         offsets.insert(function.index, at);
-        text_info.push((at as u32, btf.function(&function.symbol, &function.params, btf::GLOBAL)));
+        if function.index & STEP != 0 {
+            let (name, scope) = (function.symbol.as_bytes().into(), SymbolScope::Compilation);
+            let (kind, section) = (SymbolKind::Text, SymbolSection::Section(text));
+            elf.add_symbol(Symbol {
+                name,
+                value: at,
+                size,
+                kind,
+                scope,
+                weak: false,
+                section,
+                flags: SymbolFlags::None,
+            });
+            text_info.push((at as u32, btf.callback(&function.symbol)));
+        } else {
+            let id = symbol(&mut elf, &function.symbol, at, size, SymbolKind::Text, SymbolSection::Section(text));
+            symbols.insert(function.index, id);
+            text_info.push((at as u32, btf.function(&function.symbol, &function.params, btf::GLOBAL)));
+        }
         at += size;
     }
     for external in externals {
@@ -98,18 +133,23 @@ pub(crate) fn write(
         entry_info.push((at as u32, btf.entry(name)));
         at += size;
     }
-    btf.arena(BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE, pages);
+    match memory {
+        Memory::Arena { pages } => {
+            btf.arena(BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE, pages);
+        }
+        Memory::Array { bytes } => btf.array(ARRAY, bytes as u32),
+    }
 
     for function in functions {
         let at = offsets[&function.index];
         let mut bytes = function.code.bytes.clone();
-        relocate(&mut elf, text, at, function.code, &mut bytes, &symbols, arena, Some(&offsets))?;
+        relocate(&mut elf, text, at, function.code, &mut bytes, &symbols, places, Some(&offsets))?;
         elf.append_section_data(text, &bytes, 8);
     }
     let mut at = 0;
     for (_, code) in entries {
         let mut bytes = code.bytes.clone();
-        relocate(&mut elf, syscall, at, code, &mut bytes, &symbols, arena, None)?;
+        relocate(&mut elf, syscall, at, code, &mut bytes, &symbols, places, None)?;
         elf.append_section_data(syscall, &bytes, 8);
         at += code.bytes.len() as u64;
     }
@@ -170,6 +210,16 @@ fn entry_lines(entries: &[(&str, Code)], btf: &mut btf::Btf) -> Vec<btf::Line> {
         .collect()
 }
 
+/// The array's symbol.
+const ARRAY: &str = "wasm_memory";
+
+/// What relocations refer to besides functions.
+#[derive(Clone, Copy)]
+struct Places {
+    memory: SymbolId,
+    text: SymbolId,
+}
+
 #[allow(clippy::too_many_arguments)]
 fn relocate(
     elf: &mut Object<'_>,
@@ -178,14 +228,21 @@ fn relocate(
     code: &Code,
     bytes: &mut [u8],
     symbols: &HashMap<u32, SymbolId>,
-    arena: SymbolId,
+    places: Places,
     local: Option<&HashMap<u32, u64>>,
 ) -> Result<(), String> {
     for &(slot, insn) in &code.insns {
         let offset = at + u64::from(slot) * 8;
         let (symbol, r_type) = match insn.target {
             Target::None | Target::Label(_) => continue,
-            Target::Arena => (arena, R_BPF_64_64),
+            Target::Arena | Target::Array => (places.memory, R_BPF_64_64),
+            Target::Address(index) => {
+                // A static function is named by its place in the section, which is the addend.
+                let to = local.and_then(|offsets| offsets.get(&index)).ok_or("a round that is not there")?;
+                let field = slot as usize * 8 + 4;
+                bytes[field..field + 4].copy_from_slice(&(*to as i32).to_le_bytes());
+                (places.text, R_BPF_64_64)
+            }
             Target::Function(index) | Target::Extern(index) => {
                 if let Some(&to) = local.and_then(|offsets| offsets.get(&index)) {
                     // In the same section a call is relative, and stays so when sections are joined.

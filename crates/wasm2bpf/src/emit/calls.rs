@@ -165,6 +165,10 @@ impl Emitter<'_> {
         if let Some(fuel) = self.f.fuel.and_then(|fuel| self.machine(fuel)) {
             self.asm.store(code::DW, BASE, FUEL as i16, fuel);
         }
+        if self.step {
+            let value = values.first().map(|&value| self.read_arg(value, A));
+            return self.return_from_round(value);
+        }
         match values.first() {
             Some(&value) => {
                 let from = self.read_arg(value, A);

@@ -122,8 +122,9 @@ impl Emitter<'_> {
     pub(super) fn switch(&mut self, index: Reg, targets: &[BlockId], default: BlockId, flags: u8) {
         let from = self.operand(index, flags & LEFT != 0, A);
         self.asm.mov32(A, from);
-        let mut runs: Vec<(u32, BlockId)> = Vec::new();
+        let mut runs: Vec<(u32, Label)> = Vec::new();
         for (position, &target) in targets.iter().chain([&default]).enumerate() {
+            let target = self.edge(target);
             if runs.last().is_none_or(|&(_, last)| last != target) {
                 runs.push((position as u32, target));
             }
@@ -131,13 +132,10 @@ impl Emitter<'_> {
         self.search(&runs);
     }
 
-    fn search(&mut self, runs: &[(u32, BlockId)]) {
+    pub(super) fn search(&mut self, runs: &[(u32, Label)]) {
         match runs {
             [] => {}
-            [(_, target)] => {
-                let to = self.blocks[target.0 as usize];
-                self.asm.jump(to);
-            }
+            [(_, target)] => self.asm.jump(*target),
             _ => {
                 let (low, high) = runs.split_at(runs.len() / 2);
                 let upper = self.asm.label();

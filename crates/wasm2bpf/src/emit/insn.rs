@@ -65,6 +65,10 @@ pub(crate) enum Target {
     Extern(u32),
     /// The arena map.
     Arena,
+    /// The array of instances, plus the immediate.
+    Array,
+    /// The address of a function of the object.
+    Address(u32),
 }
 
 /// An instruction.
@@ -179,6 +183,18 @@ impl Assembler {
     pub(crate) fn arena(&mut self, dst: u8) {
         let (code, wide, target) = (code::LD | code::DW, Some(0), Target::Arena);
         self.insns.push(Insn { code, dst, src: 0, off: 0, imm: 0, wide, target, wasm: self.wasm });
+    }
+
+    /// `dst = &array[offset]`
+    pub(crate) fn array(&mut self, dst: u8, offset: i32) {
+        let (code, wide, target) = (code::LD | code::DW, Some(0), Target::Array);
+        self.insns.push(Insn { code, dst, src: 0, off: 0, imm: offset, wide, target, wasm: self.wasm });
+    }
+
+    /// `dst = &function`, for a helper that calls it.
+    pub(crate) fn function(&mut self, dst: u8, index: u32) {
+        let (code, wide, target) = (code::LD | code::DW, Some(0), Target::Address(index));
+        self.insns.push(Insn { code, dst, src: 4, off: 0, imm: 0, wide, target, wasm: self.wasm });
     }
 
     /// `dst = addr_space_cast(src, 0, 1)`: the low 32 bits, as a pointer into the arena.

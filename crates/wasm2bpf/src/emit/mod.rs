@@ -12,6 +12,9 @@ mod compare;
 pub(crate) mod insn;
 mod memory;
 pub(crate) mod peephole;
+mod rounds;
+
+pub(crate) use rounds::{STEP, wrapper};
 
 use std::collections::HashMap;
 
@@ -86,6 +89,11 @@ struct Emitter<'a> {
     propagate: Label,
     propagates: bool,
     in_line: bool,
+    /// Whether this is the code of rounds, see [`rounds`].
+    step: bool,
+    /// Ends of rounds after which a header is next.
+    again: Vec<(BlockId, Label)>,
+    current: BlockId,
 }
 
 /// Emits one function. `exported` ones do not trust the upper halves of their 32-bit parameters.
@@ -97,34 +105,57 @@ pub(crate) fn function(
     sites: &mut Vec<TrapSite>,
     exported: bool,
 ) -> Option<Code> {
-    let mut asm = Assembler::default();
-    let blocks = f.blocks.iter().map(|_| asm.label()).collect();
-    let (trap, propagate) = (asm.label(), asm.label());
-    let may_trap = f.blocks.iter().flat_map(|block| &block.insts).filter(|inst| can_trap(&inst.op)).count();
-    let mut emitter = Emitter {
-        f,
-        program,
-        alloc,
-        decisions,
-        frame: program.functions.get(&f.index).map_or(0, |callee| callee.frame),
-        asm,
-        blocks,
-        joins: joins(f),
-        stubs: Vec::new(),
-        sites,
-        trap,
-        propagate,
-        propagates: false,
-        in_line: may_trap > OUT_OF_LINE,
-    };
+    let mut emitter = Emitter::new(f, alloc, decisions, program, sites);
     emitter.prologue(exported);
     for id in 0..f.blocks.len() as u32 {
+        emitter.current = BlockId(id);
         emitter.block(BlockId(id));
     }
+    if emitter.step {
+        emitter.ends_of_rounds();
+    }
     emitter.epilogue();
-    let mut asm = emitter.asm;
-    peephole::run(&mut asm);
-    asm.assemble(program.options.isa >= crate::Isa::V4)
+    emitter.finish_code()
+}
+
+impl<'a> Emitter<'a> {
+    fn new(
+        f: &'a Function,
+        alloc: &'a Allocation,
+        decisions: &'a Decisions,
+        program: &'a Program<'a>,
+        sites: &'a mut Vec<TrapSite>,
+    ) -> Self {
+        let mut asm = Assembler::default();
+        let blocks = f.blocks.iter().map(|_| asm.label()).collect();
+        let (trap, propagate) = (asm.label(), asm.label());
+        let may_trap = f.blocks.iter().flat_map(|block| &block.insts).filter(|inst| can_trap(&inst.op)).count();
+        Self {
+            f,
+            program,
+            alloc,
+            decisions,
+            frame: program.functions.get(&f.index).map_or(0, |callee| callee.frame),
+            asm,
+            blocks,
+            joins: joins(f),
+            stubs: Vec::new(),
+            sites,
+            trap,
+            propagate,
+            propagates: false,
+            in_line: may_trap > OUT_OF_LINE,
+            step: alloc.rounds.is_some(),
+            again: Vec::new(),
+            current: BlockId(0),
+        }
+    }
+
+    fn finish_code(self) -> Option<Code> {
+        let mut asm = self.asm;
+        peephole::run(&mut asm);
+        asm.assemble(self.program.options.isa >= crate::Isa::V4)
+    }
 }
 
 fn joins(f: &Function) -> Vec<bool> {
@@ -237,10 +268,24 @@ impl Emitter<'_> {
 
     fn prologue(&mut self, exported: bool) {
         self.asm.wasm = self.f.blocks.first().and_then(|block| block.insts.first()).map_or(0, |inst| inst.offset);
-        self.asm.cast(BASE, 1);
+        if self.step {
+            return self.begin_round();
+        }
+        self.base();
         self.parameters(exported);
         if let Some(fuel) = self.f.fuel.and_then(|fuel| self.machine(fuel)) {
             self.load_base(code::DW, fuel, FUEL);
+        }
+    }
+
+    /// Makes the instance's base a pointer, from the number in r1.
+    fn base(&mut self) {
+        let Some(array) = self.program.layout.array else { return self.asm.cast(BASE, 1) };
+        self.asm.array(BASE, self.program.layout.header as i32);
+        if array.instances > 1 {
+            let mask = (u64::from(array.instances) - 1) * array.stride;
+            self.asm.alu_imm(code::ALU64, code::AND, 1, mask as i32);
+            self.asm.alu(code::ALU64, code::ADD, BASE, 1);
         }
     }
 
@@ -273,8 +318,10 @@ impl Emitter<'_> {
         self.finish(fuel, at);
         let empty = Target::Label(stub);
         self.asm.push_to(code::JMP | code::JEQ, at, 0, 0, FUEL_EMPTY as i32, empty);
-        let stub = self.stub(TrapKind::KernelLimit);
-        self.asm.may_goto(stub);
+        if self.program.layout.array.is_none() {
+            let stub = self.stub(TrapKind::KernelLimit);
+            self.asm.may_goto(stub);
+        }
     }
 
     fn inst(&mut self, inst: &Inst, flags: u8) {
@@ -319,19 +366,21 @@ impl Emitter<'_> {
         match term {
             Term::Jump(to) => {
                 if *to != next {
-                    self.asm.jump(self.blocks[to.0 as usize]);
+                    let to = self.edge(*to);
+                    self.asm.jump(to);
                 }
             }
             Term::Branch { cmp, then, otherwise } => {
                 let flags = self.decisions.terms[id.0 as usize];
                 if *then == next {
-                    let to = self.blocks[otherwise.0 as usize];
+                    let to = self.edge(*otherwise);
                     self.branch(cmp, flags, to, true);
                 } else {
-                    let to = self.blocks[then.0 as usize];
+                    let to = self.edge(*then);
                     self.branch(cmp, flags, to, false);
                     if *otherwise != next {
-                        self.asm.jump(self.blocks[otherwise.0 as usize]);
+                        let to = self.edge(*otherwise);
+                        self.asm.jump(to);
                     }
                 }
             }
@@ -377,11 +426,15 @@ impl Emitter<'_> {
                 self.asm.store(code::DW, BASE, FUEL as i16, fuel);
             }
             // A program that links this function needs the map, whatever else it refers to.
-            self.asm.arena(1);
+            if self.program.layout.array.is_none() {
+                self.asm.arena(1);
+            }
         }
         let propagate = self.propagate;
         self.asm.place(propagate);
-        if traps || self.propagates {
+        if (traps || self.propagates) && self.step {
+            self.end_rounds();
+        } else if traps || self.propagates {
             self.asm.constant(A, 0);
             self.asm.exit();
         }

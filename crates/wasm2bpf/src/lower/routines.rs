@@ -1,7 +1,7 @@
 //! Routines that compiled modules call: what bulk memory and tables do after their ranges were checked.
 
 use crate::{
-    Options,
+    Options, Target,
     ir::{
         Area, Arg, BinOp, Block, BlockId, Cell, Cmp, CmpOp, Function, Inst, Op, ROUTINES, Reg, Term, TrapKind, Ty,
         Width,
@@ -51,9 +51,15 @@ impl Routines {
     }
 }
 
+/// Pages that memories may have: in an array never more than 16, which leaves room for the rest.
+pub(crate) fn granted_pages(options: &Options) -> u64 {
+    let most = if options.target == Target::Array { 16 } else { 32768 };
+    u64::from(options.max_memory_pages.min(most))
+}
+
 /// How far memory may grow, in pages.
 pub(crate) fn memory_limit(module: &Module, options: &Options, memory: u32) -> u64 {
-    let granted = u64::from(options.max_memory_pages);
+    let granted = granted_pages(options);
     module.memories.get(memory as usize).map_or(0, |memory| memory.max.unwrap_or(65536).min(granted).max(memory.min))
 }
 
