@@ -116,7 +116,8 @@ fn instruction(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
 
 /// All functions, then the trap sites.
 pub(crate) fn print(functions: &[Compiled], sites: &[TrapSite], wasm: &[u8], lines: &Lines) -> String {
-    let names: Names<'_> = functions.iter().map(|f| (f.ir.index, f.symbol.as_str())).collect();
+    let named = functions.iter().filter_map(|f| Some((f.ir.as_ref()?.index, f.symbol.as_str())));
+    let names: Names<'_> = named.collect();
     let mut text = String::new();
     for function in functions {
         let _ = writeln!(text, "{}:", function.symbol);
