@@ -91,15 +91,15 @@ impl Loaded {
             Self { object, arena: NonNull::dangling(), arena_len: 0, address: at, verified, log: log_text };
         let len = options.arena_pages as usize * PAGE;
         // SAFETY: `object` is open and not loaded yet, so its maps may still be changed.
-        let map = unsafe {
+        let (map, is_arena) = unsafe {
             let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
             if map.is_null() {
                 // Without an arena, instances are in the object's `.bss`, whose size is fixed.
-                libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss".as_ptr())
+                (libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss".as_ptr()), false)
             } else {
                 libbpf_sys::bpf_map__set_max_entries(map, options.arena_pages);
                 libbpf_sys::bpf_map__set_map_extra(map, at);
-                map
+                (map, true)
             }
         };
         let start = Instant::now();
@@ -133,7 +133,8 @@ impl Loaded {
                 return Err(Error::new(Kind::Kernel, "the arena is not mapped").context("loading the compiled object"));
             };
             loaded.arena = base;
-            loaded.arena_len = len.min(size as usize);
+            // Of an arena, libbpf says how long its global variables are.
+            loaded.arena_len = if is_arena { len } else { len.min(size as usize) };
         }
         Ok(loaded)
     }
