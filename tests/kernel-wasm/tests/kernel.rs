@@ -45,6 +45,27 @@ fn kernel_suite_of_the_specification_passes() {
 }
 
 #[test]
+fn kernel_suite_passes_in_an_array_but_for_memory_that_has_no_room() {
+    if !kernel_gate("the WebAssembly test suite in an array") {
+        return;
+    }
+    let report = suite::run("", &suite::array_options());
+    let failures: Vec<String> = report
+        .files
+        .iter()
+        .flat_map(|file| file.failed.iter().map(move |why| format!("{}: {why}", file.name)))
+        .collect();
+    // These grow memory by more pages than an array has.
+    let known = ["call: line 359", "local_tee: line 345", "memory_grow: line 45", "memory_grow: line 48"];
+    let others: Vec<&String> =
+        failures.iter().filter(|why| !known.iter().any(|known| why.starts_with(known))).collect();
+    assert_eq!(others, Vec::<&String>::new());
+    let (passed, _, refused, _) = report.totals();
+    assert!(passed >= 13_760, "{passed} assertions passed");
+    assert!(refused <= 47, "{refused} assertions were refused");
+}
+
+#[test]
 fn kernel_every_trap_is_told_with_its_function_and_offset() {
     if !kernel_gate("traps in the kernel") {
         return;

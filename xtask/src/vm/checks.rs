@@ -16,6 +16,8 @@ pub(super) fn all() -> Vec<Check> {
         // `skep doctor NAME…` fails if one of them cannot be loaded; here all of them can.
         check("doctor-types", (6, 1), "skep doctor kprobe uprobe fentry fexit fmod_ret freplace lsm tp_btf ringbuf\n"),
         check("doctor-types-6.12", (6, 12), "skep doctor uprobe.multi netfilter arena may_goto\n"),
+        check("wasm-suite-array", (6, 1), include_str!("scripts/wasm-suite-array.sh")),
+        check("wasm-suite-arena", (6, 12), include_str!("scripts/wasm-suite-arena.sh")),
         check("kprobe", (6, 1), include_str!("scripts/kprobe.sh")),
         check("fentry", (6, 1), include_str!("scripts/fentry.sh")),
         check("lsm", (6, 1), include_str!("scripts/lsm.sh")),

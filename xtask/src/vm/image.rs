@@ -21,8 +21,17 @@ pub(super) fn build(kernel: &Kernel, skep: &Path, checks: &[&Check]) -> Result<P
     }
     copy(Path::new("/bin/busybox"), &tree.join("bin/busybox"))?;
     copy(skep, &tree.join("bin/skep"))?;
-    for library in libraries(skep)? {
-        copy(&library, &tree.join(library.strip_prefix("/").unwrap_or(&library)))?;
+    // The runner of the WebAssembly suite, built beside skep.
+    let suite = skep.with_file_name("suite");
+    let mut programs = vec![skep];
+    if suite.exists() {
+        copy(&suite, &tree.join("bin/suite"))?;
+        programs.push(&suite);
+    }
+    for program in programs {
+        for library in libraries(program)? {
+            copy(&library, &tree.join(library.strip_prefix("/").unwrap_or(&library)))?;
+        }
     }
     // The kernel's configuration, where `skep doctor` looks for it.
     copy_all(&kernel.dir().join("root/boot"), "config-", &tree.join("boot"))?;

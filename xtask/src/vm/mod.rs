@@ -70,6 +70,6 @@ fn chosen(versions: &[String]) -> Result<Vec<&'static Kernel>> {
 }
 
 fn build() -> Result<PathBuf> {
-    process::succeed(cargo().args(["build", "--locked", "-p", "skep-cli"]))?;
+    process::succeed(cargo().args(["build", "--locked", "--workspace", "--bin", "skep", "--bin", "suite"]))?;
     Ok(process::target().join("debug/skep"))
 }

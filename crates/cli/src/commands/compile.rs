@@ -36,6 +36,8 @@ enum Emit {
 enum Target {
     /// A BPF arena, kernel 6.9 and up
     Arena,
+    /// One array of at most 4 MiB, kernel 5.17 and up; slower. Before 6.6 it needs `--cpu v3`
+    Array,
 }
 
 /// Arguments of `skep compile`.
@@ -50,10 +52,6 @@ pub(crate) struct Args {
     #[arg(long, value_delimiter = ',', default_value = "obj,report")]
     emit: Vec<Emit>,
 
-    /// Where linear memory lives
-    #[arg(long, default_value = "arena")]
-    target: Target,
-
     /// Load it (as root), and print what the verifier walked, how long it took and the stack used
     #[arg(long)]
     check: bool,
@@ -65,6 +63,10 @@ pub(crate) struct Args {
 /// The module and how it is compiled, as `exec-kernel` takes them too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Module {
+    /// Where linear memory lives
+    #[arg(long, default_value = "arena")]
+    target: Target,
+
     /// Leave out functions that the kernel cannot have, and what calls them
     #[arg(long)]
     partial: bool,
@@ -113,6 +115,10 @@ impl Module {
         let bytes = std::fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
         let options = Options {
             partial: self.partial,
+            target: match self.target {
+                Target::Arena => wasm2bpf::Target::Arena,
+                Target::Array => wasm2bpf::Target::Array,
+            },
             isa: self.cpu,
             max_memory_pages: self.max_memory,
             imports: self.bind.iter().cloned().collect(),
@@ -141,7 +147,6 @@ fn output_of(args: &Args) -> PathBuf {
 
 /// Compiles, prints what was asked for, and loads it with `--check`.
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let Target::Arena = args.target;
     let (bytes, object) = args.module.compile()?;
     let mut out = std::io::stdout().lock();
     for emit in &args.emit {
