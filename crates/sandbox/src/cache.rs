@@ -84,7 +84,8 @@ impl Cache {
         self.check_directory()?;
         match read_entry(&path, key) {
             Ok(code) => Ok(code),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // One that may not be read is another user's: it is replaced like any that is not what it should be.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
             Err(error) => Err(Error::io(error).context(format!("reading the cached module {}", path.display()))),
         }
     }

@@ -22,11 +22,18 @@ impl Default for Limits {
     }
 }
 
+/// What was asked for in vain, and what to do about it.
+#[derive(Debug)]
+struct Refused {
+    message: String,
+    help: &'static str,
+}
+
 /// Enforces [`Limits`], and remembers what it refused so that the trap that follows can be explained.
 #[derive(Debug)]
 pub struct Limiter {
     limits: Limits,
-    refused: Option<String>,
+    refused: Option<Refused>,
     /// The host makes an instance or grows a memory of its own.
     lifted: bool,
 }
@@ -49,7 +56,7 @@ impl Limiter {
 
     /// What was refused last, in words.
     pub fn refused(&self) -> Option<&str> {
-        self.refused.as_deref()
+        self.refused.as_ref().map(|refused| refused.message.as_str())
     }
 }
 
@@ -57,8 +64,9 @@ impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let granted = self.lifted || desired <= self.limits.memory;
         if !granted {
-            self.refused =
-                Some(format!("{desired} bytes of memory were asked for, {} are allowed", self.limits.memory));
+            let message = format!("{desired} bytes of memory were asked for, {} are allowed", self.limits.memory);
+            let help = "raise the limit with --max-memory, or build the guest for less";
+            self.refused = Some(Refused { message, help });
         }
         Ok(granted)
     }
@@ -66,8 +74,8 @@ impl ResourceLimiter for Limiter {
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let granted = self.lifted || desired <= self.limits.table;
         if !granted {
-            self.refused =
-                Some(format!("a table of {desired} entries was asked for, {} are allowed", self.limits.table));
+            let message = format!("a table of {desired} entries was asked for, {} are allowed", self.limits.table);
+            self.refused = Some(Refused { message, help: "build the guest with a smaller table" });
         }
         Ok(granted)
     }
@@ -76,7 +84,7 @@ impl ResourceLimiter for Limiter {
 impl Limiter {
     /// The error for an instance that could not be made within the limits.
     pub(crate) fn explain(&self) -> Option<Error> {
-        let refused = self.refused()?;
-        Some(Error::new(Kind::Refused, refused).help("raise the limit with --max-memory, or build the guest for less"))
+        let Refused { message, help } = self.refused.as_ref()?;
+        Some(Error::new(Kind::Refused, message).help(*help))
     }
 }

@@ -94,6 +94,89 @@ fn any_exit_status_is_passed_on() {
     }
 }
 
+#[test]
+fn memories_and_tables_that_a_guest_may_not_have() {
+    let start = r#"(func (export "_start"))"#;
+    let module = |body: &str| run_text(&format!("(module {body} {start})"));
+    assert_refused(&module(r#"(memory (export "memory") i64 1)"#), 65, &["module.wasm", "memory64"]);
+    assert_refused(&module(r#"(memory (export "memory") 1) (memory 1)"#), 65, &["memories"]);
+    assert_refused(&module(r#"(memory (export "memory") 1 2 shared)"#), 65, &["shared"]);
+    assert_refused(&module(r#"(memory (export "memory") 1) (table 4294967295 funcref)"#), 1, &["a smaller table"]);
+}
+
+/// Names of a pipe in a directory of its own.
+fn pipe() -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    (dir, path)
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_module_or_a_directory_keeps_nobody_waiting() {
+    let (dir, pipe) = pipe();
+    assert_refused(&run_file(&pipe), 65, &["pipe", "not a file"]);
+    let module = dir.path().join("module.wasm");
+    fs::write(&module, wat::parse_str(r#"(module (func (export "_start")))"#).unwrap()).unwrap();
+    let run = |lent: &Path| {
+        let args = ["run".as_ref(), "--no-cache".as_ref(), "--dir".as_ref(), lent.as_os_str(), module.as_os_str()];
+        Run::skep(args).finish()
+    };
+    assert_refused(&run(&pipe), 74, &["opening the directory", "pipe", "Not a directory"]);
+    assert_refused(&run(&dir.path().join("none")), 66, &["none", "No such file"]);
+    assert_eq!(run(dir.path()).code, Some(0));
+}
+
+fn run_for_a_second(wasm: &[u8]) -> Finished {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("module.wasm");
+    fs::write(&path, wasm).unwrap();
+    Run::skep(["run".as_ref(), "--no-cache".as_ref(), "--timeout".as_ref(), "1s".as_ref(), path.as_os_str()]).finish()
+}
+
+#[test]
+fn a_start_function_that_loops_ends_with_the_time_given_to_it() {
+    let module = r#"(module (memory (export "memory") 1) (func $loop (loop $l (br $l))) (start $loop)
+        (func (export "_start")))"#;
+    let finished = run_for_a_second(&wat::parse_str(module).unwrap());
+    assert_refused(&finished, 124, &["the time given to the run is over"]);
+}
+
+/// One function of 1,000,000 branches takes long to compile; a run of it would never end. So the time is over in either.
+#[test]
+fn a_large_module_ends_with_the_time_given_to_it_also_while_it_is_compiled() {
+    let started = std::time::Instant::now();
+    let mut body = vec![0];
+    // i32.const 0, if, end
+    (0..1_000_000).for_each(|_| body.extend([0x41, 0, 0x04, 0x40, 0x0b]));
+    // loop, br 0, end; end
+    body.extend([0x03, 0x40, 0x0c, 0, 0x0b, 0x0b]);
+    let mut wasm =
+        wat::parse_str(r#"(module (type (func)) (memory (export "memory") 1) (export "_start" (func 0)) (func))"#)
+            .unwrap();
+    // The code section is the last one: 10, its length, one function, its length, no locals, end.
+    assert!(wasm.ends_with(&[10, 4, 1, 2, 0, 11]), "{wasm:?}");
+    wasm.truncate(wasm.len() - 5);
+    let len = length(body.len());
+    wasm.extend(length(1 + len.len() + body.len()));
+    wasm.push(1);
+    wasm.extend(len);
+    wasm.extend(body);
+    assert_refused(&run_for_a_second(&wasm), 124, &["time"]);
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+/// LEB128.
+fn length(mut n: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while n >= 0x80 {
+        bytes.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    bytes.push(n as u8);
+    bytes
+}
+
 /// Runs one case of the guest that misbehaves.
 fn misuse(case: &str) -> Option<Finished> {
     kernel_gate(case).then(|| Run::skep(["run".as_ref(), guest("misuse").as_os_str(), case.as_ref()]).finish())

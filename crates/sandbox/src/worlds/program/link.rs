@@ -24,12 +24,24 @@ use super::{
 /// # Errors
 /// `BadInput` for an import that this world does not have, by its name and the nearest known one.
 pub(super) fn define_imports(linker: &mut Linker<State>, module: &wasmtime::Module) -> Result<()> {
+    let mut defined: Vec<(&str, &Func)> = Vec::new();
     for import in module.imports() {
         let known = import.ty().func().and_then(|ty| find(import.module(), import.name(), ty));
         let Some(known) = known else { return Err(unknown(&import)) };
         if known.module == MODULE_WASI {
             continue;
         }
+        // An import is found by its names alone, so one of two forms would get the other's function.
+        let of_two_forms = |(module, other): &(&str, &Func)| {
+            *module == import.module() && other.name == known.name && other.sig != known.sig
+        };
+        if defined.iter().any(of_two_forms) {
+            let message = format!("the module imports {}.{} in two forms", import.module(), import.name());
+            let error =
+                Error::new(Kind::BadInput, message).help("declare it with pointers of 32 bits or of 64, not both");
+            return Err(error.context("linking the module"));
+        }
+        defined.push((import.module(), known));
         define(linker, import.module(), known)
             .map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("defining the imports"))?;
     }
