@@ -12,16 +12,15 @@ pub(crate) const RING_DATA: usize = 2 * PAGE;
 
 /// Bytes before a record, the first four of which hold its length and two flags (`BPF_RINGBUF_HDR_SZ`).
 const HEADER: u64 = 8;
-/// Bytes after which [`committed`] stops: what it has touched is still in the nearest cache for whoever reads it next.
-const CHUNK: u64 = 16 << 10;
 /// Reserved, not submitted yet (`BPF_RINGBUF_BUSY_BIT`).
 const BUSY: u32 = 1 << 31;
 /// Given up by the program (`BPF_RINGBUF_DISCARD_BIT`).
 const DISCARDED: u32 = 1 << 30;
 
 /// The positions between which `ring`, a mapping of a ring buffer with `size` bytes of data, has records that are wholly
-/// written; not all of them where they are many. What was written before a record was submitted is seen by whoever reads it
-/// after this call. This pass is quick because nothing stands between two headers, and it brings the records into the cache.
+/// written. What was written before a record was submitted is seen by whoever reads it after this call. This pass is quick
+/// because nothing stands between two headers, and it brings the records nearer: one long pass does that better than many
+/// short ones.
 ///
 /// The layout is the kernel's (kernel/bpf/ringbuf.c, Linux 5.8). A mapping that is too short has no records.
 pub(crate) fn committed(ring: &[u8], size: u32) -> Range<u64> {
@@ -30,9 +29,8 @@ pub(crate) fn committed(ring: &[u8], size: u32) -> Range<u64> {
     }
     let start = position(ring, 0);
     let producer = position(ring, PAGE);
-    let stop = producer.min(start.saturating_add(CHUNK));
     let mut end = start;
-    while end < stop {
+    while end < producer {
         let header = header(ring, RING_DATA + (end & u64::from(size - 1)) as usize);
         if header & BUSY != 0 {
             break;
