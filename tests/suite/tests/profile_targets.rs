@@ -4,11 +4,11 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
-use skep_suite::{Finished, Run, kernel_gate, skep};
+use skep_suite::{Cgroup, Finished, Run, kernel_gate, skep};
 
 /// A program that runs until it is dropped.
 struct Program(Child);
@@ -81,42 +81,17 @@ int main(void) {
 }
 "#;
 
-/// A cgroup of this test's own below the mount of cgroup v2.
-struct Cgroup(PathBuf);
-
-impl Cgroup {
-    fn make() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-        let root = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("a mount of cgroup v2");
-        let path = Path::new(root.split(' ').nth(1).unwrap()).join(format!("skep-test-{}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        // It is busy until the kernel has seen the last process off.
-        for _ in 0..1000 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
 #[test]
 fn kernel_a_cgroup_is_looked_at_and_nothing_else() {
     if !kernel_gate("trace of a cgroup") {
         return;
     }
-    let cgroup = Cgroup::make();
-    let below = cgroup.0.join("below");
+    let cgroup = Cgroup::new();
+    let below = cgroup.path().join("below");
     fs::create_dir(&below).unwrap();
     let (inside, outside) = (Program::start(&mut busy_calls()), Program::start(&mut busy_calls()));
     fs::write(below.join("cgroup.procs"), inside.pid()).unwrap();
-    let directory = cgroup.0.to_str().unwrap();
+    let directory = cgroup.path().to_str().unwrap();
     let trace = ["trace", "syscall", "-d", "500ms", "--cgroup", directory, "--limit", "500", "--format", "jsonl"];
     let traced = succeeds(&trace);
     let sampled = succeeds(&["profile", "cpu", "-d", "500ms", "--cgroup", directory, "--format", "folded"]);

@@ -8,7 +8,7 @@ use crate::process::{cargo, output};
 use skep_error::{Error, Kind, Result};
 
 /// Runs a bench of a crate, whose last line holds its figures, and gives what finds them by name.
-fn figures(package: &str, bench: &str) -> Result<impl Fn(&str) -> Result<f64> + use<>> {
+pub(super) fn figures(package: &str, bench: &str) -> Result<impl Fn(&str) -> Result<f64> + use<>> {
     let text = output(cargo().args(["bench", "--quiet", "--locked", "-p", package, "--bench", bench]))?;
     let bench = bench.to_owned();
     Ok(move |name: &str| {

@@ -2,9 +2,10 @@
 
 use super::{
     Programs,
+    plugins::figures,
     report::{Bar, Row, median},
 };
-use crate::process::{cargo, exists, output, root};
+use crate::process::{exists, output, root};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use std::{
@@ -17,11 +18,7 @@ use std::{
 
 /// The bench of the sandbox, whose last line holds its ratios.
 pub(super) fn filter(_: &Programs) -> Result<Vec<Row>> {
-    let text = output(cargo().args(["bench", "--quiet", "--locked", "-p", "skep-sandbox", "--bench", "filter"]))?;
-    let value = |name: &str| {
-        let found = text.split_whitespace().find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
-        found.ok_or_else(|| Error::new(Kind::BadInput, format!("the bench of the filter says no {name}:\n{text}")))
-    };
+    let value = figures("skep-sandbox", "filter")?;
     let (bare, event, batch, public) = (value("bare")?, value("event")?, value("batch")?, value("public")?);
     Ok(vec![
         Row::against(

@@ -2,6 +2,8 @@ use std::{os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
 
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
+use crate::probe::mount_points;
+
 /// Bits of `flags`: `enum skep_config_flags`.
 mod flag {
     pub(super) const AGGREGATE: u32 = 1;
@@ -200,16 +202,9 @@ pub(super) fn process_exists(pid: u32) -> bool {
 fn cgroup(path: &std::path::Path) -> Result<(u64, u32)> {
     let doing = || format!("looking at cgroup {}", path.display());
     let path = path.canonicalize().context(doing)?;
-    let root = std::fs::read_to_string("/proc/self/mounts").context(|| "reading the mounts")?;
-    let root = root
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ');
-            let (_, directory, kind) = (words.next()?, words.next()?, words.next()?);
-            (kind == "cgroup2").then(|| PathBuf::from(directory))
-        })
-        .find(|root| path.starts_with(root))
-        .ok_or_else(|| {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "reading the mounts")?;
+    let root =
+        mount_points(&table, "cgroup2").map(PathBuf::from).find(|root| path.starts_with(root)).ok_or_else(|| {
             Error::new(Kind::NotFound, "it is not below a mount of cgroup v2")
                 .context(doing())
                 .help("give a directory below it, such as /sys/fs/cgroup/system.slice")

@@ -17,6 +17,8 @@ mod reason;
 mod sys;
 mod system;
 
+pub(crate) use system::mount_points;
+
 use config::Config;
 pub use reason::{Reason, Verdict};
 

@@ -209,9 +209,14 @@ pub(super) fn mounts() -> Vec<Finding> {
         .collect()
 }
 
-/// The mount point of the first file system of a type, from the text of `mountinfo` (`proc_pid_mountinfo(5)`).
+/// The mount point of the first file system of a type; see [`mount_points`].
 fn mounted(table: &str, fstype: &str) -> Option<String> {
-    table.lines().find_map(|line| {
+    mount_points(table, fstype).next()
+}
+
+/// The mount points of a type of file system, from the text of `mountinfo` (`proc_pid_mountinfo(5)`).
+pub(crate) fn mount_points(table: &str, fstype: &str) -> impl Iterator<Item = String> {
+    table.lines().filter_map(move |line| {
         let (mount, source) = line.split_once(" - ")?;
         (source.split(' ').next()? == fstype).then(|| unescape(mount.split(' ').nth(4).unwrap_or_default()))
     })
