@@ -111,6 +111,8 @@ fn machine() -> Vec<String> {
     let memory = read("/proc/meminfo")
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<f64>().ok());
+    let commit = Command::new("git").args(["describe", "--always", "--dirty"]).output();
+    let commit = commit.map(|output| output.stdout).unwrap_or_default();
     let rustc = Command::new("rustc").arg("--version").output().map(|output| output.stdout).unwrap_or_default();
     vec![
         format!("{model}, {processors} processors, {:.0} GiB of memory", memory.unwrap_or(0.0) / 1048576.0),
@@ -120,6 +122,7 @@ fn machine() -> Vec<String> {
             String::from_utf8_lossy(&rustc).trim(),
             read("/proc/loadavg").split(' ').next().unwrap_or("")
         ),
+        format!("commit {}", String::from_utf8_lossy(&commit).trim()),
     ]
 }
 
