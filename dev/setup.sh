@@ -50,7 +50,9 @@ install_missing() {
     fi
     update_lists
     say "installing with apt-get: ${missing[*]}"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    # A machine that installs its own updates may hold the lock for a while.
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 "${missing[@]}" >&2
     missing=()
 }
 

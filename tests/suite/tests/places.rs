@@ -39,11 +39,11 @@ fn seen(mut run: Run) -> (u64, u64) {
     (count.parse().unwrap(), detail.parse().unwrap())
 }
 
-/// Runs `causes` in the guest's network namespace and, if given, in a cgroup.
-fn cause(run: &Run, cgroup: Option<&Path>, congestion: &str) {
+/// Runs `causes` with those arguments in the guest's network namespace and, if given, in a cgroup.
+fn cause(run: &Run, cgroup: Option<&Path>, arguments: &str) {
     let causes = env!("CARGO_BIN_EXE_causes");
     let join = cgroup.map(|dir| format!("echo $$ > {}/cgroup.procs && ", dir.display())).unwrap_or_default();
-    let script = format!("{join}exec nsenter -t {} -n {causes} {congestion}", run.pid());
+    let script = format!("{join}exec nsenter -t {} -n {causes} {arguments}", run.pid());
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
 }
@@ -54,21 +54,23 @@ fn kernel_programs_that_see_packets() {
         return;
     }
     let before = Inventory::now();
+    let (v4, v6) = ("inet", "inet6");
     let rows = [
-        ("packets", "tcx_ingress=lo", 8 + DATAGRAM),
-        ("packets", "tcx_egress=lo", 8 + DATAGRAM),
-        ("packets", "classifier=lo:ingress", 8 + DATAGRAM),
-        ("packets", "classifier=lo:egress", 8 + DATAGRAM),
-        ("packets", "express=lo", 8 + DATAGRAM),
-        ("packets", "socket_filter=lo", 8 + DATAGRAM),
-        ("packets", "lookup", UDP_PORT),
-        ("packets", "lookup=/proc/self/ns/net", UDP_PORT),
-        ("netfilter", "hook=ipv4:input:0", 28 + DATAGRAM),
-        ("netfilter", "hook=ipv4:output:-100", 28 + DATAGRAM),
+        ("packets", "tcx_ingress=lo", v4, 8 + DATAGRAM),
+        ("packets", "tcx_egress=lo", v4, 8 + DATAGRAM),
+        ("packets", "classifier=lo:ingress", v4, 8 + DATAGRAM),
+        ("packets", "classifier=lo:egress", v4, 8 + DATAGRAM),
+        ("packets", "express=lo", v4, 8 + DATAGRAM),
+        ("packets", "socket_filter=lo", v4, 8 + DATAGRAM),
+        ("packets", "lookup", v4, UDP_PORT),
+        ("packets", "lookup=/proc/self/ns/net", v4, UDP_PORT),
+        ("netfilter", "hook=ipv4:input:0", v4, 28 + DATAGRAM),
+        ("netfilter", "hook=ipv4:output:-100", v4, 28 + DATAGRAM),
+        ("netfilter", "hook=ipv6:input:0", v6, 48 + DATAGRAM),
     ];
-    for (object, program, detail) in rows {
+    for (object, program, family, detail) in rows {
         let run = attach(object, &[program]);
-        cause(&run, None, "");
+        cause(&run, None, family);
         let (count, last) = seen(run);
         // A packet socket sees a packet of the loopback interface twice: as it leaves and as it comes.
         let expected = if program == "socket_filter=lo" { 2 } else { 1 };
@@ -87,34 +89,46 @@ fn kernel_programs_of_a_cgroup() {
     let tcp_nodelay = 1;
     let so_error = 4;
     let dev_zero = (1 << 32) | 5;
-    // The last that each sees, where it is the same each time.
+    let af_unix = 1;
+    // What it is caused by, and the last that each sees, where it is the same each time.
     let rows = [
-        ("packets", "skb_ingress", Some(8 + DATAGRAM)),
-        ("packets", "skb_egress", Some(8 + DATAGRAM)),
-        ("cgroups", "bind4", Some(TCP_PORT)),
-        ("cgroups", "post_bind4", Some(TCP_PORT)),
-        ("cgroups", "connect4", Some(TCP_PORT)),
-        ("cgroups", "connect6", Some(UDP_PORT)),
-        ("cgroups", "getpeername4", None),
-        ("cgroups", "getsockname4", None),
-        ("cgroups", "sendmsg4", Some(UDP_PORT)),
-        ("cgroups", "recvmsg4", None),
-        ("cgroups", "sock_create", Some(1)),
-        ("cgroups", "sock_release", None),
-        ("cgroups", "device", Some(dev_zero)),
-        ("cgroups", "sysctl", Some(0)),
-        ("cgroups", "getsockopt", Some(so_error)),
-        ("cgroups", "setsockopt", Some(tcp_nodelay)),
+        ("packets", "skb_ingress", "inet", Some(8 + DATAGRAM)),
+        ("packets", "skb_egress", "inet", Some(8 + DATAGRAM)),
+        ("cgroups", "bind4", "inet", Some(TCP_PORT)),
+        ("cgroups", "bind6", "inet6", Some(TCP_PORT)),
+        ("cgroups", "post_bind4", "inet", Some(TCP_PORT)),
+        ("cgroups", "post_bind6", "inet6", Some(TCP_PORT)),
+        ("cgroups", "connect4", "inet", Some(TCP_PORT)),
+        ("cgroups", "connect6", "inet6", Some(TCP_PORT)),
+        ("cgroups", "connect_unix", "unix", Some(af_unix)),
+        ("cgroups", "getpeername4", "inet", None),
+        ("cgroups", "getpeername6", "inet6", None),
+        ("cgroups", "getpeername_unix", "unix", Some(af_unix)),
+        ("cgroups", "getsockname4", "inet", None),
+        ("cgroups", "getsockname6", "inet6", None),
+        ("cgroups", "getsockname_unix", "unix", Some(af_unix)),
+        ("cgroups", "sendmsg4", "inet", Some(UDP_PORT)),
+        ("cgroups", "sendmsg6", "inet6", Some(UDP_PORT)),
+        ("cgroups", "sendmsg_unix", "unix", Some(af_unix)),
+        ("cgroups", "recvmsg4", "inet", None),
+        ("cgroups", "recvmsg6", "inet6", None),
+        ("cgroups", "recvmsg_unix", "unix", Some(af_unix)),
+        ("cgroups", "sock_create", "inet", Some(1)),
+        ("cgroups", "sock_release", "inet", None),
+        ("cgroups", "device", "inet", Some(dev_zero)),
+        ("cgroups", "sysctl", "inet", Some(0)),
+        ("cgroups", "getsockopt", "inet", Some(so_error)),
+        ("cgroups", "setsockopt", "inet", Some(tcp_nodelay)),
     ];
     let cgroup = Cgroup::new();
-    for (object, program, detail) in rows {
+    for (object, program, family, detail) in rows {
         let run = attach(object, &[&format!("{program}={}", cgroup.path().display())]);
-        cause(&run, Some(cgroup.path()), "");
+        cause(&run, Some(cgroup.path()), family);
         let (count, last) = seen(run);
         assert!(count > 0, "{program} saw nothing");
         assert!(detail.is_none_or(|detail| detail == last), "{program}: {last}");
     }
-    Inventory::assert_nothing_left(&before, &rows.map(|(_, program, _)| program));
+    Inventory::assert_nothing_left(&before, &rows.map(|(_, program, _, _)| program));
 }
 
 #[test]
@@ -128,7 +142,7 @@ fn kernel_programs_of_a_sockmap() {
     for programs in [&["message=sockets"][..], &["verdict=sockets"], &["parser=sockets", "verdict=sockets"]] {
         let all: Vec<&str> = programs.iter().copied().chain([&*collect]).collect();
         let run = attach("sockmap", &all);
-        cause(&run, Some(cgroup.path()), "");
+        cause(&run, Some(cgroup.path()), "inet");
         let (count, last) = seen(run);
         assert_eq!((count, last), (programs.len() as u64, MESSAGE), "{programs:?}");
     }
@@ -142,7 +156,7 @@ fn kernel_a_congestion_control_lasts_as_long_as_its_guest() {
     }
     let before = Inventory::now();
     let run = attach("congestion", &["init"]);
-    cause(&run, None, "skep_test");
+    cause(&run, None, "inet skep_test");
     let (count, _) = seen(run);
     assert!(count >= 1, "the connection's control was set up");
     // Killed, it leaves as well: a name that is still registered could not be registered again.

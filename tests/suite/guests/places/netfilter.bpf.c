@@ -14,7 +14,7 @@ struct bpf_nf_ctx {
 SEC("netfilter")
 int hook(struct bpf_nf_ctx *ctx)
 {
-	if (ctx->skb->len == 20 + 8 + DATAGRAM)
+	if (ctx->skb->len == 20 + 8 + DATAGRAM || ctx->skb->len == 40 + 8 + DATAGRAM)
 		saw(ctx->skb->len);
 	return 1; /* NF_ACCEPT */
 }

@@ -1,11 +1,15 @@
 //! Makes the system calls and packets that the tests of attaching look for. It is run in a cgroup and a network
-//! namespace of its own; an argument names a TCP congestion control to use.
+//! namespace of its own: `causes [inet|inet6|unix [CONGESTION]]`, with the name of a TCP congestion control to use.
 #![forbid(unsafe_code)]
 
 use std::{
     fs::File,
-    io::{Read as _, Result, Write as _},
-    net::{Shutdown, TcpListener, TcpStream, UdpSocket},
+    io::{Error, Read as _, Result, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, TcpListener, TcpStream, UdpSocket},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream},
+    },
 };
 
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
@@ -16,31 +20,45 @@ const UDP_PORT: u16 = 4343;
 const DATAGRAM: &[u8] = b"hello!";
 
 fn main() -> Result<()> {
-    datagram()?;
-    // Over IPv6 no packet is sent: connecting a datagram socket only notes the address.
-    UdpSocket::bind("[::1]:0")?.connect(("::1", UDP_PORT))?;
-    connection(std::env::args().nth(1).as_deref())?;
+    let mut args = std::env::args().skip(1);
+    let (family, congestion) = (args.next().unwrap_or_default(), args.next());
+    match family.as_str() {
+        "" | "inet" => internet(Ipv4Addr::LOCALHOST.into(), congestion.as_deref())?,
+        "inet6" => internet(Ipv6Addr::LOCALHOST.into(), congestion.as_deref())?,
+        "unix" => unix()?,
+        other => return Err(Error::other(format!("no family {other:?}: inet, inet6, unix"))),
+    }
     let mut kernel = String::new();
     File::open("/proc/sys/kernel/ostype")?.read_to_string(&mut kernel)?;
     File::open("/dev/zero")?.read_exact(&mut [0; 1])?;
     Ok(())
 }
 
+fn internet(host: IpAddr, congestion: Option<&str>) -> Result<()> {
+    datagram(host)?;
+    connection(host, congestion)
+}
+
 /// A datagram to a bound socket, received.
-fn datagram() -> Result<()> {
-    let receiver = UdpSocket::bind(("127.0.0.1", UDP_PORT))?;
-    let sender = UdpSocket::bind("127.0.0.1:0")?;
+fn datagram(host: IpAddr) -> Result<()> {
+    let receiver = UdpSocket::bind((host, UDP_PORT))?;
+    let sender = UdpSocket::bind((host, 0))?;
     sender.send_to(DATAGRAM, receiver.local_addr()?)?;
+    received(|buffer| Ok(receiver.recv_from(buffer)?.0))
+}
+
+fn received(receive: impl FnOnce(&mut [u8]) -> Result<usize>) -> Result<()> {
     let mut buffer = [0; 64];
-    let (len, _) = receiver.recv_from(&mut buffer)?;
+    let len = receive(&mut buffer)?;
     assert_eq!(&buffer[..len], DATAGRAM);
     Ok(())
 }
 
 /// A connection with one message in it.
-fn connection(congestion: Option<&str>) -> Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", TCP_PORT))?;
-    let client = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+fn connection(host: IpAddr, congestion: Option<&str>) -> Result<()> {
+    let listener = TcpListener::bind((host, TCP_PORT))?;
+    let family = if host.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let client = socket(family, SocketType::STREAM, None)?;
     if let Some(name) = congestion {
         sockopt::set_tcp_congestion(&client, name)?;
     }
@@ -56,4 +74,16 @@ fn connection(congestion: Option<&str>) -> Result<()> {
     server.read_to_string(&mut text)?;
     assert_eq!(text, "message");
     Ok(())
+}
+
+/// A connection and a datagram between sockets of the local machine, under names that belong to the network namespace.
+fn unix() -> Result<()> {
+    let name = |text: &str| SocketAddr::from_abstract_name(text);
+    let listener = UnixListener::bind_addr(&name("listener")?)?;
+    let client = UnixStream::connect_addr(&name("listener")?)?;
+    assert_eq!(client.peer_addr()?.as_abstract_name(), Some(&b"listener"[..]));
+    assert_eq!(listener.local_addr()?.as_abstract_name(), Some(&b"listener"[..]));
+    let receiver = UnixDatagram::bind_addr(&name("receiver")?)?;
+    UnixDatagram::bind_addr(&name("sender")?)?.send_to_addr(DATAGRAM, &name("receiver")?)?;
+    received(|buffer| Ok(receiver.recv_from(buffer)?.0))
 }
