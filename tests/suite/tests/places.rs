@@ -81,6 +81,26 @@ fn kernel_programs_that_see_packets() {
 }
 
 #[test]
+fn kernel_a_flow_dissector_of_a_network_namespace() {
+    if !kernel_gate("flow_dissector") {
+        return;
+    }
+    let before = Inventory::now();
+    let run = attach("packets", &["dissector=/proc/self/ns/net"]);
+    // Flows are dissected where packets are steered to CPUs by their hash.
+    let steer = "mount -t sysfs sysfs /sys && echo 1 > /sys/class/net/lo/queues/rx-0/rps_cpus";
+    let steered = Command::new("nsenter")
+        .args(["-t", &run.pid().to_string(), "-n", "unshare", "-m", "sh", "-c", steer])
+        .output()
+        .unwrap();
+    assert!(steered.status.success(), "{steered:?}");
+    cause(&run, None, "inet");
+    let (count, _) = seen(run);
+    assert!(count > 0, "the datagram was dissected");
+    Inventory::assert_nothing_left(&before, &["dissector"]);
+}
+
+#[test]
 fn kernel_programs_of_a_cgroup() {
     if !kernel_gate("every cgroup type") {
         return;
