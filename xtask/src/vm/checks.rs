@@ -20,7 +20,7 @@ pub(super) fn all() -> Vec<Check> {
         check("wasm-suite-arena", (6, 12), include_str!("scripts/wasm-suite-arena.sh")),
         check("kprobe", (6, 1), include_str!("scripts/kprobe.sh")),
         check("fentry", (6, 1), include_str!("scripts/fentry.sh")),
-        check("kprobe-multi", (6, 1), include_str!("scripts/kprobe-multi.sh")),
+        check("kprobe-multi", (6, 12), include_str!("scripts/kprobe-multi.sh")),
         check("lsm-cgroup", (6, 1), include_str!("scripts/lsm-cgroup.sh")),
         check("lsm", (6, 1), include_str!("scripts/lsm.sh")),
         check("bootstrap", (6, 1), include_str!("scripts/bootstrap.sh")),
