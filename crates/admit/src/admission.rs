@@ -143,7 +143,7 @@ fn rejections_with(module: &Inspection, slot: Slot, policy: &Policy, wires: &[Wi
     signed(module, policy, &mut reasons);
     granted(module, world, policy, &mut reasons);
     sized(module, &budget(module, world, policy), &mut reasons);
-    for feature in module.features.iter().filter(|feature| policy.deny_features.contains(feature)) {
+    for feature in module.features.iter().filter(|feature| feature.runs() && policy.deny_features.contains(feature)) {
         reasons.push(Rejection::new(Kind::FeatureDenied, feature.name()).expected("none of it"));
     }
     reasons

@@ -5,6 +5,10 @@ use skep_error::did_you_mean;
 
 use crate::{Extern, FuncType, Import, Inspection, Rejection, RejectionKind as Kind, Ty};
 
+/// Imports and exports that are looked at for a near name, and imports whose reason names one: comparing each of a
+/// hostile module's with every known name takes longer than all the rest.
+const LOOKED_AT: usize = 200;
+
 /// The order in which worlds are asked: what says its own name first, a function called `filter` last.
 const ORDER: [World; 5] = [World::Hooks, World::Operator, World::Program, World::Packet, World::Filter];
 
@@ -22,7 +26,9 @@ pub(crate) fn world(found: &mut Inspection) {
     found.world = Some(world);
     found.form = Some(form);
     let mut reasons = Vec::new();
-    reasons.extend(found.imports.iter().filter_map(|import| judge_import(world, import).err()));
+    for import in &found.imports {
+        reasons.extend(judge_import(world, import, reasons.len() < LOOKED_AT).err());
+    }
     exports(found, world, form, &mut reasons);
     found.reasons.append(&mut reasons);
 }
@@ -52,7 +58,7 @@ pub(crate) fn host_memory(world: World, import: &Import) -> bool {
         && matches!(import.ty, Extern::Memory(_))
 }
 
-fn judge_import(world: World, import: &Import) -> Result<(), Rejection> {
+fn judge_import(world: World, import: &Import, suggest: bool) -> Result<(), Rejection> {
     if known(world, import).is_some() || host_memory(world, import) {
         return Ok(());
     }
@@ -67,13 +73,17 @@ fn judge_import(world: World, import: &Import) -> Result<(), Rejection> {
             .expected(alternatives(&same_name))
             .found(import.ty.to_string()));
     }
+    let unknown = Rejection::new(Kind::UnknownImport, item).in_world(world).found(import.ty.to_string());
+    if !suggest {
+        return Err(unknown);
+    }
     let names = || surface.functions().filter(|func| func.module == module).map(|func| func.name);
     let hint = if names().next().is_some() {
         did_you_mean(&import.name, unique(names()))
     } else {
         format!("no module \"{}\" in world {world}; {}", import.module, did_you_mean(&import.module, modules(world)))
     };
-    Err(Rejection::new(Kind::UnknownImport, item).in_world(world).found(import.ty.to_string()).hint(hint))
+    Err(unknown.hint(hint))
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -107,8 +117,9 @@ fn exports(found: &Inspection, world: World, form: &Form, reasons: &mut Vec<Reje
     }
     for name in unique(form.required.iter().map(|func| func.name)) {
         if found.export(name).is_none() {
-            let names: Vec<&str> = found.exports.iter().map(|export| export.name.as_str()).collect();
-            let near = skep_error::nearest(name, names.iter().copied());
+            let names = found.exports.iter().take(LOOKED_AT).map(|export| export.name.as_str());
+            let known = form.required.iter().chain(form.optional).map(|func| func.name);
+            let near = skep_error::nearest(name, names.filter(|name| !known.clone().any(|known| known == *name)));
             let mut reason = Rejection::new(Kind::MissingExport, name)
                 .in_world(world)
                 .expected(alternatives(&of_name(form.required, name)));
@@ -204,25 +215,38 @@ fn foreign(found: &Inspection) -> Option<String> {
         .then(|| "it is a WASI command that loads no eBPF: `skep run` runs it where no policy is given".to_owned())
 }
 
-/// A function of some world that is imported from another module than that world's.
+/// What a module of no world would be told by, were it of that one.
+fn lacks(world: World) -> String {
+    let export = |marker: &Marker| match marker {
+        Marker::Export(name) => Some(*name),
+        _ => None,
+    };
+    let markers = world.surface().forms.iter().flat_map(|form| form.markers);
+    format!("it exports none of {}", markers.filter_map(export).collect::<Vec<_>>().join(", "))
+}
+
+/// A function of some world that is imported, from the module it belongs to or from another.
 fn elsewhere(found: &Inspection) -> Option<String> {
     let of = |import: &Import| {
         ORDER.iter().find_map(|world| {
             let named = |func: &&Func| func.name == import.name && func.module != skep_abi::wasi::MODULE;
             let func = world.surface().functions().find(named)?;
-            (func.name.len() > 4).then(|| {
-                format!(
-                    "{}.{} is imported, and world {world} has it in \"{}\": it was built for an older or another host",
-                    import.module, import.name, func.module
-                )
+            let (module, name) = (&import.module, &import.name);
+            (func.name.len() > 4).then(|| match func.module == module {
+                true => format!("{module}.{name} is imported, as modules of world {world} do, but {}", lacks(*world)),
+                false => format!(
+                    "{module}.{name} is imported, and world {world} has it in \"{}\": it was built for an older or \
+                     another host",
+                    func.module
+                ),
             })
         })
     };
-    found.imports.iter().find_map(of)
+    found.imports.iter().take(LOOKED_AT).find_map(of)
 }
 
 fn offers(found: &Inspection) -> String {
-    let modules = unique(found.imports.iter().map(|import| import.module.as_str()));
+    let modules = unique(found.imports.iter().take(LOOKED_AT).map(|import| import.module.as_str()));
     let exports: Vec<&str> = found.exports.iter().map(|export| export.name.as_str()).take(8).collect();
     let list = |names: &[&str]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     format!(
@@ -233,13 +257,10 @@ fn offers(found: &Inspection) -> String {
     )
 }
 
-/// Exports that are looked at for a near name.
-const LOOKED_AT: usize = 500;
-
 /// A module that only just misses a world: a misspelt module or export.
 fn near_world(found: &Inspection) -> Option<String> {
     for world in ORDER {
-        for import in &found.imports {
+        for import in found.imports.iter().take(LOOKED_AT) {
             if let Some(near) = skep_error::nearest(&import.module, modules(world)) {
                 // WASI alone makes no world.
                 if near != skep_abi::wasi::MODULE && near != import.module {
@@ -255,6 +276,10 @@ fn near_world(found: &Inspection) -> Option<String> {
                 Marker::Export(name) => Some(*name),
                 _ => None,
             });
+            let known = world.surface().forms.iter().any(|form| form.required.iter().any(|f| f.name == export.name));
+            if known {
+                continue;
+            }
             if let Some(near) = skep_error::nearest(&export.name, marks).filter(|near| *near != export.name) {
                 return Some(format!("\"{}\" is exported: is \"{near}\" of world {world} meant?", export.name));
             }

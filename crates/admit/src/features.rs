@@ -29,6 +29,22 @@ macro_rules! features {
                 match self { $(Self::$variant => $about,)* }
             }
 
+            /// Whether Skep's engine runs a guest that uses it; a test of the engine holds the two together.
+            pub const fn runs(self) -> bool {
+                !matches!(
+                    self,
+                    Self::Threads
+                        | Self::Memory64
+                        | Self::MultiMemory
+                        | Self::CustomPageSizes
+                        | Self::Exceptions
+                        | Self::Gc
+                        | Self::StackSwitching
+                        | Self::WideArithmetic
+                        | Self::MemoryControl
+                )
+            }
+
             /// The feature of that name.
             pub fn from_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|feature| feature.name() == name)

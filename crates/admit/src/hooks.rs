@@ -129,8 +129,8 @@ where
 pub(crate) struct PluginSections {
     metadata: Option<Result<Metadata, Rejection>>,
     fingerprints: Vec<Fingerprint>,
-    /// The names of the schema sections seen, good or not.
-    names: Vec<String>,
+    /// The hooks and versions of the schema sections seen, good or not.
+    schemas: Vec<(Hook, u32)>,
     reasons: Vec<Rejection>,
 }
 
@@ -140,7 +140,7 @@ fn reason(kind: Kind, item: impl Into<String>) -> Rejection {
 
 impl PluginSections {
     pub(crate) fn present(&self) -> bool {
-        self.metadata.is_some() || !self.names.is_empty()
+        self.metadata.is_some() || !self.schemas.is_empty() || !self.reasons.is_empty()
     }
 
     pub(crate) fn metadata(&mut self, data: &[u8]) {
@@ -152,11 +152,6 @@ impl PluginSections {
     }
 
     pub(crate) fn fingerprint(&mut self, name: &str, data: &[u8]) {
-        if self.names.iter().any(|seen| seen == name) {
-            self.reasons.push(reason(Kind::DuplicateSection, name));
-            return;
-        }
-        self.names.push(name.into());
         let Some((hook, wire_version)) = parse_name(name) else {
             let hooks: Vec<&str> = Hook::ALL.iter().map(|hook| hook.name()).collect();
             self.reasons.push(
@@ -164,6 +159,11 @@ impl PluginSections {
             );
             return;
         };
+        if self.schemas.contains(&(hook, wire_version)) {
+            self.reasons.push(reason(Kind::DuplicateSection, name));
+            return;
+        }
+        self.schemas.push((hook, wire_version));
         match <[u8; 32]>::try_from(data) {
             Ok(hash) => self.fingerprints.push(Fingerprint { hook, wire_version, hash }),
             Err(_) => self.reasons.push(

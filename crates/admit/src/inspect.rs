@@ -2,8 +2,8 @@
 
 use skep_abi::{ValType, hooks};
 use wasmparser::{
-    ExternalKind, KnownCustom, OperatorsReaderAllocations, Parser, Payload, TypeRef, ValidPayload, Validator,
-    WasmFeatures, types::TypesRef,
+    BinaryReader, ExternalKind, KnownCustom, OperatorsReaderAllocations, Parser, Payload, TypeRef, ValidPayload,
+    Validator, WasmFeatures, types::TypesRef,
 };
 
 use crate::{
@@ -33,6 +33,8 @@ struct Pass {
     inspection: Inspection,
     seen: Seen,
     plugin: PluginSections,
+    /// Bytes of the custom sections' names so far.
+    section_names: usize,
     /// Active data segments of memory 0 at a constant place: the end of the one that ends last, and its number.
     data_end: Option<(u64, u32)>,
     /// What the reader of function bodies allocates once.
@@ -66,6 +68,7 @@ impl Pass {
             inspection,
             seen: Seen::default(),
             plugin: PluginSections::default(),
+            section_names: 0,
             data_end: None,
             stack: OperatorsReaderAllocations::default(),
         }
@@ -81,7 +84,10 @@ impl Pass {
             limits::bounded(&payload)?;
             match validator.payload(&payload).map_err(broken)? {
                 ValidPayload::End(types) => self.memories_and_tables(&types.as_ref()),
-                _ => self.payload(&payload, &validator)?,
+                _ => match &payload {
+                    Payload::DataSection(section) => self.data(bytes, section)?,
+                    other => self.payload(other, &validator)?,
+                },
             }
         }
         Ok(())
@@ -116,15 +122,6 @@ impl Pass {
                 found.code_size += body.range().end - body.range().start;
                 self.seen.body(body, &mut self.stack).map_err(broken)?;
             }
-            Payload::DataSection(section) => {
-                for (number, data) in (0..).zip(section.clone()) {
-                    let data = data.map_err(broken)?;
-                    found.data_size += data.data.len() as u64;
-                    if let Some(end) = data_end(&data).filter(|end| self.data_end.is_none_or(|(last, _)| last < *end)) {
-                        self.data_end = Some((end, number));
-                    }
-                }
-            }
             Payload::CustomSection(section) => self.custom(section)?,
             Payload::GlobalSection(section) => {
                 for global in section.clone() {
@@ -136,9 +133,36 @@ impl Pass {
         Ok(())
     }
 
+    /// Go's modules have tens of thousands of segments, nearly all of the plainest form, which is read as it stands.
+    fn data(&mut self, bytes: &[u8], section: &wasmparser::DataSectionReader<'_>) -> Result<(), Rejection> {
+        let start = section.original_position();
+        let items = usize::try_from(start).ok().zip(usize::try_from(section.range().end).ok());
+        let items = items.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default();
+        let mut reader = BinaryReader::new(items, start);
+        for number in 0..section.count() {
+            let mut ahead = reader.clone();
+            let (end, size) = match plain_segment(&mut ahead) {
+                Some((end, size)) => {
+                    reader = ahead;
+                    (Some(end), size)
+                }
+                None => {
+                    let data = reader.read::<wasmparser::Data<'_>>().map_err(broken)?;
+                    (data_end(&data), data.data.len() as u64)
+                }
+            };
+            self.inspection.data_size += size;
+            if let Some(end) = end.filter(|end| self.data_end.is_none_or(|(last, _)| last < *end)) {
+                self.data_end = Some((end, number));
+            }
+        }
+        Ok(())
+    }
+
     fn custom(&mut self, section: &wasmparser::CustomSectionReader<'_>) -> Result<(), Rejection> {
         let name = section.name();
-        limits::section(self.inspection.sections.len())?;
+        self.section_names += name.len();
+        limits::section(self.inspection.sections.len(), self.section_names)?;
         self.inspection.sections.push(Section { name: name.into(), size: section.data().len() });
         // The name section is read by nobody here, but a reader that knows it would trip over a broken one.
         if !matches!(section.as_known(), KnownCustom::Unknown) {
@@ -205,6 +229,12 @@ impl Pass {
         let present = plugin.present();
         let found = &mut self.inspection;
         detect::world(found);
+        if found.world.is_some() {
+            found.reasons.extend(self.seen.list().into_iter().filter(|feature| !feature.runs()).map(|feature| {
+                Rejection::new(Kind::FeatureDenied, feature.name())
+                    .expected("none of it: Skep's engine does not run it")
+            }));
+        }
         if found.world == Some(skep_abi::World::Hooks) || (found.world.is_none() && present) {
             plugin.conclude(found);
         }
@@ -285,13 +315,27 @@ pub(crate) fn broken(error: wasmparser::BinaryReaderError) -> Rejection {
     Rejection::new(kind, format!("at byte {}", error.offset())).found(error.message())
 }
 
-/// Where an active segment of memory 0 ends, if it lies at a constant place: `i32.const n end` or `i64.const n end`.
-/// Go's modules have tens of thousands of segments, so the expression is read as it stands, without a reader of
-/// operators, which allocates.
+const I32_CONST: u8 = 0x41;
+const I64_CONST: u8 = 0x42;
+const END: u8 = 0x0b;
+
+/// The end and the size of an active segment of memory 0 at `i32.const n end`; `None` for any other form.
+fn plain_segment(reader: &mut BinaryReader<'_>) -> Option<(u64, u64)> {
+    if reader.read_u8().ok()? != 0 || reader.read_u8().ok()? != I32_CONST {
+        return None;
+    }
+    let start = reader.read_var_i32().ok()?.cast_unsigned();
+    if reader.read_u8().ok()? != END {
+        return None;
+    }
+    let size = reader.read_var_u32().ok()?;
+    reader.read_bytes(size as usize).ok()?;
+    Some((u64::from(start) + u64::from(size), u64::from(size)))
+}
+
+/// Where an active segment of memory 0 ends, if it lies at a constant place: `i32.const n end` or `i64.const n end`. The
+/// expression is read as it stands, without a reader of operators, which allocates.
 fn data_end(data: &wasmparser::Data<'_>) -> Option<u64> {
-    const I32_CONST: u8 = 0x41;
-    const I64_CONST: u8 = 0x42;
-    const END: u8 = 0x0b;
     let wasmparser::DataKind::Active { memory_index: 0, offset_expr } = &data.kind else { return None };
     let mut reader = offset_expr.get_binary_reader();
     let start = match reader.read_u8().ok()? {

@@ -19,6 +19,7 @@ mod admission;
 mod budget;
 mod detect;
 mod features;
+mod files;
 mod hex;
 mod hooks;
 mod inspect;
@@ -31,12 +32,13 @@ mod signature;
 pub use admission::{Admission, Slot, admit, admit_with, rejections};
 pub use budget::{Budget, Ceiling};
 pub use features::Feature;
+pub use files::{read_module, read_text};
 pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, Metadata};
 pub use inspect::inspect;
 pub use inspection::{Export, Extern, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Section, Table, Ty};
 pub use limits::{
-    LIMITS, MAX_DECLARED, MAX_DEPTH, MAX_EXPORTS, MAX_GLOBALS, MAX_IMPORTS, MAX_METADATA, MAX_NAMES, MAX_SECTIONS,
-    MAX_TAGS, MAX_TYPES,
+    LIMITS, MAX_DECLARED, MAX_DEPTH, MAX_EXPORTS, MAX_GLOBALS, MAX_IMPORTS, MAX_METADATA, MAX_MODULE, MAX_NAMES,
+    MAX_SECTIONS, MAX_TAGS, MAX_TYPES,
 };
 pub use policy::{Grant, Grantee, Policy};
 pub use rejection::{Rejection, RejectionKind};

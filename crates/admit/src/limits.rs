@@ -18,9 +18,10 @@ macro_rules! limits {
 }
 
 limits! {
+    MAX_MODULE: u64 = 256 << 20, "Bytes of a module's file";
     MAX_IMPORTS: u32 = 2_000, "Imports";
     MAX_EXPORTS: u32 = 10_000, "Exports";
-    MAX_NAMES: usize = 1 << 20, "Bytes of all imports' names, and of all exports'";
+    MAX_NAMES: usize = 1 << 20, "Bytes of all imports' names, of all exports', and of all custom sections'";
     MAX_TYPES: u32 = 50_000, "Types";
     MAX_GLOBALS: u32 = 50_000, "Global variables";
     MAX_TAGS: u32 = 1_000, "Exceptions' tags";
@@ -66,9 +67,12 @@ fn names(what: &str, mut lengths: impl Iterator<Item = Result<usize, Rejection>>
     if sum > MAX_NAMES { Err(too_many(what, MAX_NAMES, &sum.to_string())) } else { Ok(()) }
 }
 
-/// Whether there may be one more custom section.
-pub(crate) fn section(seen: usize) -> Result<(), Rejection> {
-    if seen < MAX_SECTIONS { Ok(()) } else { Err(too_many("custom sections", MAX_SECTIONS, "more")) }
+/// Whether there may be one more custom section, whose name and those before it have so many bytes.
+pub(crate) fn section(seen: usize, name_bytes: usize) -> Result<(), Rejection> {
+    if seen >= MAX_SECTIONS {
+        return Err(too_many("custom sections", MAX_SECTIONS, "more"));
+    }
+    names("bytes of custom sections' names", std::iter::once(Ok(name_bytes)))
 }
 
 /// Whether a description may name so many of something.

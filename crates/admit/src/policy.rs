@@ -16,20 +16,17 @@
 //! [[grant]]
 //! key = "<64 digits>"
 //! capabilities = ["map-read", "files"]
-//! directories = ["/var/lib/skep"]
+//! directories = ["/var/lib/skep"]   # relative to the policy's own
 //! ceiling = { pages = 1_024 }
 //! ```
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use skep_abi::{CAPABILITIES, Capability};
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
 
-use crate::{Feature, Inspection, PublicKey, budget::Ceiling, hex, signature::trust_store};
+use crate::{Feature, Inspection, PublicKey, budget::Ceiling, files::read_trusted, hex, signature::trust_store};
 
 /// What an operator allows. The default allows modules that import nothing, in the default budget.
 #[derive(Clone, Debug, Default)]
@@ -129,12 +126,12 @@ impl Policy {
     /// `Io` and its like where a file cannot be read, `BadInput` where it says something that cannot be understood: a
     /// policy is read whole or not at all.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).context(|| format!("reading the policy {}", path.display()))?;
+        let text = read_trusted(path).context(|| "loading the policy")?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::parse(&text, base).context(|| format!("reading the policy {}", path.display()))
     }
 
-    /// Reads a policy's text; a relative trust store lies below `base`.
+    /// Reads a policy's text; a relative trust store, and relative directories, lie below `base`.
     ///
     /// # Errors
     /// As [`Self::load`].
@@ -155,7 +152,7 @@ impl Policy {
             revoked: file.revoked.iter().map(|hash| digits(hash, "revoked hash")).collect::<Result<_>>()?,
             deny_features: file.deny_features.iter().map(feature).collect::<Result<_>>()?,
             ceiling: file.ceiling,
-            grants: file.grant.iter().map(GrantEntry::read).collect::<Result<_>>()?,
+            grants: file.grant.iter().map(|grant| grant.read(base)).collect::<Result<_>>()?,
         })
     }
 
@@ -176,7 +173,7 @@ impl Policy {
 }
 
 impl GrantEntry {
-    fn read(&self) -> Result<Grant> {
+    fn read(&self, base: &Path) -> Result<Grant> {
         let to = match (&self.hash, &self.key) {
             (None, None) => Grantee::Anyone,
             (Some(hash), None) => Grantee::Module(digits(hash, "hash")?),
@@ -191,7 +188,7 @@ impl GrantEntry {
         Ok(Grant {
             to,
             capabilities: self.capabilities.iter().map(capability).collect::<Result<_>>()?,
-            directories: self.directories.clone(),
+            directories: self.directories.iter().map(|directory| base.join(directory)).collect(),
             ceiling: self.ceiling,
         })
     }

@@ -12,7 +12,11 @@ use std::{
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
-use crate::{Inspection, Rejection, RejectionKind, hex};
+use crate::{
+    Inspection, Rejection, RejectionKind,
+    files::{read_text, read_trusted, trusted},
+    hex,
+};
 
 /// What stands before the hash in the signed message.
 pub const SIGNATURE_CONTEXT: &[u8] = b"skep module signature 1\0";
@@ -139,10 +143,10 @@ impl Signature {
     pub fn of(module: &Path, named: Option<&Path>) -> Result<Option<Self>> {
         let beside = PathBuf::from(format!("{}.{SIGNATURE_EXTENSION}", module.display()));
         let path = named.unwrap_or(&beside);
-        match fs::read_to_string(path) {
+        match read_text(path) {
             Ok(text) => text.parse::<Self>().map(Some).context(|| format!("reading {}", path.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(None),
-            Err(error) => Err(Error::io(error).context(format!("reading {}", path.display()))),
+            Err(error) if error.kind() == Kind::NotFound && named.is_none() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -180,12 +184,15 @@ impl Inspection {
 /// The public keys in the files `*.pub` of a directory, in the order of the files' names.
 ///
 /// # Errors
-/// `Io` and its like where the directory or a file cannot be read; `BadInput`, with the file's name, for a file that
-/// holds no key: a trust store that is half read would refuse without a reason.
+/// `Io` and its like where the directory or a file cannot be read; `BadInput`, with the file's name, for one that
+/// holds no key: a trust store that is half read would refuse without a reason; `Refused` where everyone may write the
+/// directory or a key's file.
 pub fn trust_store(directory: &Path) -> Result<Vec<PublicKey>> {
+    let doing = || format!("reading the trust store {}", directory.display());
+    trusted(directory, &fs::metadata(directory).context(doing)?).map_err(|error| error.context(doing()))?;
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).context(|| format!("reading the trust store {}", directory.display()))? {
-        let path = entry.context(|| format!("reading the trust store {}", directory.display()))?.path();
+    for entry in fs::read_dir(directory).context(doing)? {
+        let path = entry.context(doing)?.path();
         if path.extension().is_some_and(|extension| extension == PUBLIC_KEY_EXTENSION) {
             files.push(path);
         }
@@ -194,8 +201,12 @@ pub fn trust_store(directory: &Path) -> Result<Vec<PublicKey>> {
     files
         .iter()
         .map(|path| {
-            let text = fs::read_to_string(path).context(|| format!("reading {}", path.display()))?;
-            text.parse::<PublicKey>().context(|| format!("reading {}", path.display()))
+            // A pipe would be waited for without an end.
+            if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+                let error = Error::new(Kind::BadInput, "it is no file").help("a trust store holds one file a key");
+                return Err(error.context(format!("reading {}", path.display())));
+            }
+            read_trusted(path)?.parse::<PublicKey>().context(|| format!("reading {}", path.display()))
         })
         .collect()
 }
@@ -245,5 +256,22 @@ mod tests {
         fs::write(directory.path().join("b.pub"), "not a key").unwrap();
         let error = trust_store(directory.path()).unwrap_err();
         assert!(error.to_string().contains("b.pub"), "{error}");
+        fs::remove_file(directory.path().join("b.pub")).unwrap();
+        let odd = directory.path().join("c.pub");
+        rustix::fs::mknodat(rustix::fs::CWD, &odd, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let error = trust_store(directory.path()).unwrap_err();
+        assert!(error.to_string().contains("c.pub: it is no file"), "{error}");
+        fs::remove_file(&odd).unwrap();
+        std::os::unix::fs::symlink("a.pub", &odd).unwrap();
+        assert_eq!(trust_store(directory.path()).unwrap(), [key, key], "a link to a key is a key");
+    }
+
+    #[test]
+    fn a_trust_store_that_everyone_may_write_is_none() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = trust_store(directory.path()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
     }
 }

@@ -199,12 +199,13 @@ fn a_budget_is_clamped_by_the_policy_and_a_memory_above_it_is_refused() {
 fn a_feature_can_be_denied() {
     let module = inspect(
         &wat::parse_str(
-            r#"(module (memory (export "memory") 1 1 shared)
+            r#"(module (memory (export "memory") 1) (global f64 (f64.const 1))
                 (func (export "filter") (param i32 i32) (result i32) i32.const 1))"#,
         )
         .unwrap(),
     );
-    assert_eq!(refused(&module, Slot::Filter, &policy("deny_features = [\"threads\"]")), [Kind::FeatureDenied]);
+    assert_eq!(refused(&module, Slot::Filter, &Policy::default()), []);
+    assert_eq!(refused(&module, Slot::Filter, &policy("deny_features = [\"float\"]")), [Kind::FeatureDenied]);
 }
 
 #[test]
@@ -217,6 +218,26 @@ fn a_policy_is_read_whole_or_not_at_all() {
     let both = format!("[[grant]]\nhash = \"{0}\"\nkey = \"{0}\"", "00".repeat(32));
     assert!(bad(&both).help_text().unwrap().contains("two grants"));
     assert_eq!(policy("[[grant]]").grants[0].to, Grantee::Anyone);
+}
+
+#[test]
+fn directories_of_a_policy_lie_below_it() {
+    let policy =
+        Policy::parse("[[grant]]\ndirectories = [\"data\", \"/var/lib/skep\"]", Path::new("/etc/skep")).unwrap();
+    assert_eq!(policy.grants[0].directories, [Path::new("/etc/skep/data"), Path::new("/var/lib/skep")]);
+}
+
+#[test]
+fn the_policies_in_the_documentation_are_read() {
+    let page = include_str!("../../../docs/src/admission.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2);
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("trust")).unwrap();
+    for block in blocks {
+        let text = block.replace("<64 digits>", &"0a".repeat(32));
+        Policy::parse(&text, directory.path()).unwrap_or_else(|error| panic!("{block}: {error}"));
+    }
 }
 
 #[test]
@@ -240,6 +261,39 @@ fn an_imported_memory_is_an_import_too() {
     );
     assert_eq!(refused(&module, Slot::Filter, &Policy::default()), [Kind::CapabilityDenied]);
     assert_eq!(refused(&module, Slot::Filter, &policy("[[grant]]\ncapabilities = [\"memory\"]")), []);
+}
+
+/// The world of each committed module, by where it lies. The compiler's own test programs are of none.
+fn world_of(path: &str) -> Option<World> {
+    let starts = |starts: &[&str]| starts.iter().any(|start| path.starts_with(start));
+    if starts(&["examples/filters/"]) {
+        Some(World::Filter)
+    } else if starts(&["examples/slow-syscalls", "examples/redact-paths", "examples/latency-histogram"]) {
+        Some(World::Hooks)
+    } else if starts(&["examples/hello/", "tests/kernel-wasm/"]) {
+        None
+    } else {
+        Some(World::Program)
+    }
+}
+
+#[test]
+fn every_committed_module_is_of_the_world_it_was_written_for_and_nothing_stands_against_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut files = Vec::new();
+    for directory in ["examples", "gadgets", "tests", "benches"] {
+        modules(&root.join(directory), &mut files);
+    }
+    assert!(files.len() > 50, "{}", files.len());
+    for file in files {
+        let path = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        let module = inspect(&std::fs::read(&file).unwrap());
+        assert!(!module.unreadable(), "{path}: {:?}", module.reasons);
+        match (world_of(path), module.check()) {
+            (Some(world), found) => assert_eq!(found, Ok(world), "{path}"),
+            (None, found) => assert_eq!(found.unwrap_err().kind, Kind::NoWorld, "{path}"),
+        }
+    }
 }
 
 /// The committed modules below a directory.

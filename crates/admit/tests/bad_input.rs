@@ -194,6 +194,56 @@ fn a_hundred_thousand_imports_are_refused_before_a_list_is_made_of_them() {
 }
 
 #[test]
+fn what_the_engine_does_not_run_is_refused() {
+    for (memories, feature) in [
+        (r#"(memory (export "memory") i64 1)"#, "memory64"),
+        (r#"(memory (export "memory") 1) (memory 1)"#, "multi-memory"),
+        (r#"(memory (export "memory") 1 2 shared)"#, "threads"),
+        (r#"(memory (export "memory") 1 (pagesize 1))"#, "custom-page-sizes"),
+    ] {
+        let text = format!(r#"(module {memories} (func (export "filter") (param i32 i32) (result i32) i32.const 1))"#);
+        let found = inspect(&wat::parse_str(text).unwrap());
+        assert_eq!(kinds(&found), [Kind::FeatureDenied], "{feature}");
+        assert_eq!(found.reasons[0].item, feature);
+    }
+}
+
+#[test]
+fn names_of_sections_are_bounded_and_compared_with_none_of_the_others() {
+    let named = |count: usize, length: usize| {
+        let mut module = enc::Module::new();
+        for number in 0..count {
+            let name = format!("skep.schema.{}{number:04}", "n".repeat(length));
+            module.section(&enc::CustomSection { name: name.into(), data: (&[]).into() });
+        }
+        inspect(&module.finish())
+    };
+    let found = named(1_000, 90_000);
+    assert_eq!(kinds(&found), [Kind::TooManyItems]);
+    assert_eq!(found.reasons[0].item, "bytes of custom sections' names");
+    assert_eq!(found.sections.len(), 11);
+    let within = named(1_000, 1_000);
+    assert_eq!(within.reasons.iter().filter(|reason| reason.kind == Kind::UnknownSection).count(), 1_000);
+}
+
+#[test]
+fn a_data_segment_of_any_form_is_looked_at() {
+    let module = |data: &str| {
+        let text = format!(
+            r#"(module (memory (export "memory") 1) {data}
+                (func (export "filter") (param i32 i32) (result i32) i32.const 1))"#
+        );
+        inspect(&wat::parse_str(text).unwrap())
+    };
+    let found = module(r#"(data "passive") (data (i32.const 8) "ab") (data (i32.const 65535) "abc")"#);
+    assert_eq!((found.data_size, kinds(&found)), (12, vec![Kind::DataOutsideMemory]));
+    assert_eq!(found.reasons[0].item, "data segment 2");
+    // The same place, said the long way: the memory's number written out.
+    let long = wat::parse_str(r#"(module (memory 1) (memory 1) (data (memory 1) (i32.const 65535) "abc"))"#).unwrap();
+    assert!(!kinds(&inspect(&long)).contains(&Kind::DataOutsideMemory), "another memory's affair");
+}
+
+#[test]
 fn a_data_segment_outside_memory_is_refused() {
     assert_eq!(Plugin { data_at: Some(65_532), ..Plugin::default() }.reasons(), []);
     let found = inspect(&Plugin { data_at: Some(65_533), ..Plugin::default() }.bytes());

@@ -162,6 +162,12 @@ fn modules_for_other_hosts_are_told_whose_they_are() {
         (r#"(@custom "other.plugin.v1" "{}")"#, "host \"other\""),
         (r#"(@custom "cc_lb.schema.filter.v1" "x")"#, "host \"cc_lb\""),
         (r#"(import "env" "newDataSource" (func (param i64) (result i32)))"#, "operator has it in \"ig\""),
+        // The greeting that wasm3-kernel-module's page starts with.
+        (
+            r#"(import "env" "_debug" (func (param i32 i32) (result i32))) (func (export "main"))"#,
+            "as modules of world packet do, but it exports none of packet_in, packet_out, dns_query, dns_response",
+        ),
+        (r#"(func (export "skep_alloc")) (func (export "skep_free")) (func (export "skep_filtr"))"#, "\"skep_filter\""),
     ] {
         let found = look(&format!("(module {text})"));
         assert_eq!(kinds(&found), [Kind::NoWorld], "{text}");

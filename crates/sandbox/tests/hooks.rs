@@ -4,7 +4,7 @@ mod plugin;
 
 use std::sync::{Arc, Mutex};
 
-use plugin::{CLOSED, END, field, filter_of, one_field, plugin, plugin_with};
+use plugin::{CLOSED, END, field, filter_of, filter_with, one_field, plugin, plugin_with};
 use skep_abi::{
     event_context::{EventContext, MEMBERS, MemberType, SIZE},
     hooks::wire::MetricKind,
@@ -237,6 +237,57 @@ fn nonsense_is_no_answer_and_reads_nothing_outside_memory() {
         assert!(matches!(plugin.last_failure(), Some(Failed::Nonsense(_))), "{body}: {:?}", plugin.last_failure());
         assert_eq!(selection.count(), 3);
         assert_eq!(plugin.state(), &State::Running);
+    }
+}
+
+/// What becomes of one batch of three records; a filter's response at 1024 says that its bitmap lies at 2048.
+fn after(body: &str) -> (Plugin, Vec<usize>) {
+    let mut plugin = plugin(&filter_of(body, END, ""), Slot::Filter, one_field());
+    let mut selection = Selection::all(3);
+    plugin.filter(&mut selection).unwrap();
+    let kept = selection.iter().collect();
+    (plugin, kept)
+}
+
+fn answer(words: i64) -> String {
+    format!(
+        "(i32.store (i32.const 1036) (i32.const 2048)) (i32.store (i32.const 1040) (i32.const {words}))
+         (i64.store (i32.const 2048) (i64.const -3)) (i64.const 0x0000040000000014)"
+    )
+}
+
+#[test]
+fn a_bitmap_is_long_enough_or_nonsense_and_what_it_has_too_much_is_not_read() {
+    let (plugin, kept) = after(&answer(0));
+    assert_eq!((kept.len(), matches!(plugin.last_failure(), Some(Failed::Nonsense(_)))), (3, true));
+    // Bits past the end, words past the end, and a length that claims more than there is memory.
+    for words in [1, 2, 0x7fff_ffff, -1] {
+        let (plugin, kept) = after(&answer(words));
+        assert_eq!((kept, plugin.last_failure()), (vec![0, 2], None), "{words} words");
+    }
+}
+
+#[test]
+fn a_filter_that_writes_over_all_that_it_was_given_harms_itself_alone() {
+    // Its block begins at 65536: request, bitmaps, fields and records become 0xff before it answers.
+    let body = format!("(memory.fill (i32.const 65536) (i32.const 0xff) (i32.const 2048)) {}", answer(1));
+    let (mut plugin, kept) = after(&body);
+    assert_eq!((kept, plugin.last_failure()), (vec![0, 2], None));
+    let mut selection = Selection::all(3);
+    plugin.filter(&mut selection).unwrap();
+    assert_eq!(selection.iter().collect::<Vec<_>>(), [0, 2], "the next request is written anew");
+    assert_eq!(plugin.records(1000).len(), 8000);
+}
+
+#[test]
+fn room_that_a_plugin_does_not_have_is_not_taken() {
+    for (answer, kind) in
+        [("0", Kind::Refused), ("4", Kind::Refused), ("-64", Kind::BadInput), ("262080", Kind::BadInput)]
+    {
+        let wasm = filter_with(&format!("(i32.const {answer})"), "i64.const 0", END, "");
+        let admission = admit(&inspect(&wasm), Slot::Filter, &Policy::default()).unwrap();
+        let made = Plugin::new(&wasm, admission, one_field(), 1000, Services::log_only(), None);
+        assert_eq!(made.err().map(|error| error.kind()), Some(kind), "{answer}");
     }
 }
 

@@ -1,7 +1,6 @@
 //! `skep inspect`: what a module is, what it asks for, and whether it may run. Nothing of the module runs.
 
 use std::{
-    fs,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -9,7 +8,8 @@ use std::{
 use serde_json::{Value, json};
 use skep_abi::World;
 use skep_admit::{
-    Admission, Inspection, KernelFit, Obstacle, Policy, Rejection, Signature, Slot, admit, inspect, rejections,
+    Admission, Inspection, KernelFit, Memory, Obstacle, Policy, Rejection, Signature, Slot, admit, inspect,
+    read_module, rejections,
 };
 use skep_error::{Result, ResultExt as _, did_you_mean};
 use skep_runtime::kernel_fit;
@@ -22,7 +22,8 @@ Examples:
   skep inspect filter.wasm --slot filter --policy /etc/skep/policy.toml
   skep inspect filter.wasm --json                 the same for a program
 
-Exit status: 0 the module may run, 1 it is refused, 2 it cannot be read.
+Exit status: 0 the module may run, 1 it is refused, 2 it cannot be read. A policy that cannot be read ends as any
+other command does.
 Without --policy everything is granted. A signature beside the module, FILE.sig, is checked.";
 
 /// The exit code for a module that is refused.
@@ -108,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
 
 /// The module's inspection with its signature, which is optional unless it is named.
 fn read(file: &Path, signature: Option<&Path>) -> Result<Inspection> {
-    let bytes = fs::read(file).context(|| format!("reading {}", file.display()))?;
+    let bytes = read_module(file)?;
     let mut module = inspect(&bytes);
     kernel_fit::judge(&mut module, &bytes);
     if let Some(signature) = Signature::of(file, signature)? {
@@ -271,6 +272,16 @@ fn capability(module: &Inspection, import: &skep_admit::Import) -> Option<&'stat
     module.capability_of(import).map(|capability| capability.name)
 }
 
+fn memory(memory: &Memory) -> Value {
+    json!({
+        "min": memory.min,
+        "max": memory.max,
+        "page_size": 1u64 << memory.page_size_log2,
+        "wide": memory.wide,
+        "shared": memory.shared,
+    })
+}
+
 fn rejection(rejection: &Rejection) -> Value {
     json!({
         "kind": rejection.kind.code(),
@@ -313,7 +324,7 @@ fn object(module: &Inspection, verdicts: &[Verdict]) -> Value {
         "reasons": module.reasons.iter().map(rejection).collect::<Vec<_>>(),
         "imports": imports.collect::<Vec<_>>(),
         "exports": exports.collect::<Vec<_>>(),
-        "memories": module.memories.iter().map(|m| json!({ "min": m.min, "max": m.max })).collect::<Vec<_>>(),
+        "memories": module.memories.iter().map(memory).collect::<Vec<_>>(),
         "tables": module.tables.iter().map(|t| json!({ "min": t.min, "max": t.max })).collect::<Vec<_>>(),
         "sections": sections.collect::<Vec<_>>(),
         "metadata": module.metadata,
@@ -338,6 +349,7 @@ fn verdict(verdict: &Verdict) -> Value {
         "admitted": verdict.admission.is_some(),
         "rejections": verdict.rejections.iter().map(rejection).collect::<Vec<_>>(),
         "budget": budget.map(Value::Object),
+        "directories": verdict.admission.as_ref().map(|admission| &admission.directories),
         "capabilities": verdict.admission.as_ref().map(|admission| {
             admission.capabilities.iter().map(|capability| capability.name).collect::<Vec<_>>()
         }),

@@ -3,12 +3,17 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use skep_admit::{PUBLIC_KEY_EXTENSION, PublicKey, SIGNATURE_EXTENSION, SecretKey, Signature, inspect, trust_store};
+use skep_admit::{
+    PUBLIC_KEY_EXTENSION, PublicKey, SIGNATURE_EXTENSION, SecretKey, Signature, inspect, read_module, read_text,
+    trust_store,
+};
 use skep_error::{Error, Kind, Result, ResultExt as _};
+
+use crate::console;
 
 /// Arguments of `skep keygen`.
 #[derive(Debug, clap::Args)]
@@ -61,7 +66,11 @@ pub(crate) fn keygen(args: &KeygenArgs) -> Result<u8> {
 
 pub(crate) fn sign(args: &SignArgs) -> Result<u8> {
     let key: SecretKey = parsed(&args.key)?;
-    let bytes = fs::read(&args.module).context(|| format!("reading {}", args.module.display()))?;
+    if fs::metadata(&args.key).is_ok_and(|metadata| metadata.mode() & 0o077 != 0) {
+        let path = args.key.display();
+        console::note(&format!("others than its owner may read or write the secret key {path}: chmod 600 {path}"));
+    }
+    let bytes = read_module(&args.module)?;
     let module = inspect(&bytes);
     if let Some(reason) = module.reasons.iter().find(|_| module.unreadable()) {
         let doing = format!("signing {}", args.module.display());
@@ -82,7 +91,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<u8> {
         return Err(Error::new(Kind::Usage, "no key to verify against")
             .help("name a public key with --key, or a directory of them with --trust"));
     }
-    let bytes = fs::read(&args.module).context(|| format!("reading {}", args.module.display()))?;
+    let bytes = read_module(&args.module)?;
     let path = args.signature.clone().unwrap_or_else(|| with_ending(&args.module, SIGNATURE_EXTENSION));
     let signature: Signature = match parsed(&path) {
         Err(error) if error.kind() == Kind::NotFound => {
@@ -113,8 +122,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn parsed<T: std::str::FromStr<Err = Error>>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).context(|| format!("reading {}", path.display()))?;
-    text.parse::<T>().map_err(|error| error.context(format!("reading {}", path.display())))
+    read_text(path)?.parse::<T>().map_err(|error| error.context(format!("reading {}", path.display())))
 }
 
 /// Writes a file that is not there yet: a key is never overwritten.

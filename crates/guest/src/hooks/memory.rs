@@ -81,7 +81,7 @@ impl Arena {
     pub(crate) fn values<T: crate::Plain>(&mut self, len: usize) -> Option<&'static mut [T]> {
         let bytes = len.checked_mul(size_of::<T>())?;
         let from = self.start.checked_add(self.used)?.checked_next_multiple_of(align_of::<T>().max(8))?;
-        let used = from - self.start + bytes;
+        let used = (from - self.start).checked_add(bytes)?;
         let from = if self.start == 0 || used > self.size {
             // What was given out from the old block stays valid: it is never given back.
             let size = (2 * self.size).max(bytes.checked_next_multiple_of(PAGE)?);

@@ -26,12 +26,17 @@ pub(crate) fn plugin(wasm: &[u8], slot: Slot, layout: RecordLayout) -> Plugin {
 
 /// A plugin of one hook `filter` with that body; `more` goes on after `"wire_version":1`, to the metadata's end.
 pub(crate) fn filter_of(body: &str, more: &str, imports: &str) -> Vec<u8> {
+    let alloc = "global.get $next (global.set $next (i32.add (global.get $next) (local.get 0)))";
+    filter_with(alloc, body, more, imports)
+}
+
+/// [`filter_of`], with the body of `skep_alloc` too.
+pub(crate) fn filter_with(alloc: &str, body: &str, more: &str, imports: &str) -> Vec<u8> {
     let escape = |bytes: &[u8]| bytes.iter().map(|byte| format!("\\{byte:02x}")).collect::<String>();
     let metadata = format!(r#"{{"name":"t","version":"1","hooks":{{"filter":{{"wire_version":1{more}"#);
     let text = format!(
         r#"(module {imports} (memory (export "memory") 4) (global $next (mut i32) (i32.const 65536))
-            (func (export "skep_alloc") (param i32 i32) (result i32)
-                global.get $next (global.set $next (i32.add (global.get $next) (local.get 0))))
+            (func (export "skep_alloc") (param i32 i32) (result i32) {alloc})
             (func (export "skep_free") (param i32 i32 i32))
             (func (export "skep_filter") (param i32 i32) (result i64) {body})
             (@custom "skep.plugin.v1" "{}")

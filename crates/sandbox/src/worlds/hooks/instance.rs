@@ -237,6 +237,12 @@ fn place(store: &mut Store<Host>, memory: Memory, buffers: &mut Buffers, at: u32
             format!("the plugin gave no room for {} bytes ({} returned {at:#x})", buffers.size, hooks::ALLOC.name);
         return Err(Error::new(Kind::Refused, message).help("raise `pages` in the policy, or use smaller batches"));
     }
+    // First of all: what lies in memory can be added to without overflow.
+    let bytes = memory.data_mut(store);
+    let room = (at as usize).checked_add(buffers.size as usize).and_then(|end| bytes.get_mut(at as usize..end));
+    let Some(room) = room else {
+        return Err(Error::new(Kind::BadInput, "the plugin gave room outside its memory"));
+    };
     let size = wire::Field::DESC.size;
     for index in 0..buffers.fields.len as usize {
         let entry = &mut image[buffers.fields.at as usize + index * size..][..size];
@@ -245,11 +251,6 @@ fn place(store: &mut Store<Host>, memory: Memory, buffers: &mut Buffers, at: u32
             field.write_to(entry);
         }
     }
-    let bytes = memory.data_mut(store);
-    let room = (at as usize).checked_add(buffers.size as usize).and_then(|end| bytes.get_mut(at as usize..end));
-    let Some(room) = room else {
-        return Err(Error::new(Kind::BadInput, "the plugin gave room outside its memory"));
-    };
     room[..image.len()].copy_from_slice(&image);
     for part in [&mut buffers.request, &mut buffers.selected, &mut buffers.output, &mut buffers.records] {
         *part += at;
