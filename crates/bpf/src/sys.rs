@@ -112,11 +112,16 @@ pub(crate) fn map_info(map: BorrowedFd<'_>) -> Result<libbpf_sys::bpf_map_info, 
     Ok(info)
 }
 
+/// Maps without keys (queues, stacks, bloom filters) are asked with none, which the kernel wants as a null pointer.
+fn key_of(key: &[u8]) -> *const c_void {
+    if key.is_empty() { ptr::null() } else { key.as_ptr().cast() }
+}
+
 /// Looks up `key`; the caller sees to it that both slices have the lengths that the kernel will touch.
 pub(crate) fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flags: u64) -> Result<(), Errno> {
     // SAFETY: the kernel reads the map's key size and writes its value size; `Map` checks the slices against both.
     Errno::check(unsafe {
-        libbpf_sys::bpf_map_lookup_elem_flags(map.as_raw_fd(), key.as_ptr().cast(), value.as_mut_ptr().cast(), flags)
+        libbpf_sys::bpf_map_lookup_elem_flags(map.as_raw_fd(), key_of(key), value.as_mut_ptr().cast(), flags)
     })
     .map(drop)
 }
@@ -124,17 +129,14 @@ pub(crate) fn map_lookup(map: BorrowedFd<'_>, key: &[u8], value: &mut [u8], flag
 /// Stores `value` under `key`; lengths as in [`map_lookup`].
 pub(crate) fn map_update(map: BorrowedFd<'_>, key: &[u8], value: &[u8], flags: u64) -> Result<(), Errno> {
     // SAFETY: as in `map_lookup`; both are only read.
-    Errno::check(unsafe {
-        libbpf_sys::bpf_map_update_elem(map.as_raw_fd(), key.as_ptr().cast(), value.as_ptr().cast(), flags)
-    })
-    .map(drop)
+    Errno::check(unsafe { libbpf_sys::bpf_map_update_elem(map.as_raw_fd(), key_of(key), value.as_ptr().cast(), flags) })
+        .map(drop)
 }
 
 /// Removes `key`; its length as in [`map_lookup`].
 pub(crate) fn map_delete(map: BorrowedFd<'_>, key: &[u8], flags: u64) -> Result<(), Errno> {
     // SAFETY: as in `map_lookup`.
-    Errno::check(unsafe { libbpf_sys::bpf_map_delete_elem_flags(map.as_raw_fd(), key.as_ptr().cast(), flags) })
-        .map(drop)
+    Errno::check(unsafe { libbpf_sys::bpf_map_delete_elem_flags(map.as_raw_fd(), key_of(key), flags) }).map(drop)
 }
 
 /// Takes up to `count` entries out of a hash map, from the bucket that `place` names on (the first one if it is `None`), which then names

@@ -76,10 +76,20 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
+/// A bit for each signal that this process ignores, the lowest for signal 1 (proc(5), `SigIgn`).
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// A request to end that Ctrl-C, SIGTERM and SIGHUP make.
 pub(crate) fn stop_on_signals() -> Result<Stop> {
     let stop = Stop::new()?;
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "watching for signals")?;
+    // What a parent had ignored, as `nohup` does, stays so.
+    let ignored = ignored_signals();
+    let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let mut signals = Signals::new(heeded).context(|| "watching for signals")?;
     let request = stop.clone();
     thread::Builder::new()
         .name("skep-signals".to_owned())

@@ -139,7 +139,8 @@ fn values(kind: MapType) -> Values {
         | MapType::SkStorage
         | MapType::InodeStorage
         | MapType::TaskStorage
-        | MapType::CGrpStorage => Values::Descriptors,
+        | MapType::CGrpStorage
+        | MapType::StructOps => Values::Descriptors,
         _ => Values::Plain,
     }
 }

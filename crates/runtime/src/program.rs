@@ -1,6 +1,7 @@
 //! `skep run`: a module of world `program`, on the live kernel.
 
 use std::{
+    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use skep_abi::World;
 use skep_admit::{Admission, Policy, RejectionKind, Signature, Slot, admit, rejections};
 use skep_error::{Error, Kind, Result, ResultExt as _};
@@ -91,7 +92,10 @@ where
             flushed.flush_ready();
             let error = ended(&stuck, "the guest hangs in a call, such as reading its input or writing to a full pipe");
             let error = error.help("what it had not printed or read yet is lost, and was not counted");
-            last_words(&error);
+            // Whoever does not read standard output may not read this either, and waiting for that would keep the run alive.
+            if is_read(&std::io::stderr()) {
+                last_words(&error);
+            }
             std::process::exit(error.kind().exit_code().into());
         }),
     };
@@ -113,7 +117,9 @@ impl EndsProcess {
             while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
             if !flag.swap(true, Ordering::SeqCst) {
                 let error = ended(&stop, "the module was being compiled");
-                report(&error);
+                if is_read(&std::io::stderr()) {
+                    report(&error);
+                }
                 std::process::exit(error.kind().exit_code().into());
             }
         });
@@ -128,6 +134,13 @@ impl Drop for EndsProcess {
             thread::park();
         }
     }
+}
+
+/// Whether a message can be written there now.
+fn is_read(output: &impl AsFd) -> bool {
+    let mut fds = [PollFd::new(output, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::OUT)
 }
 
 /// The error of a run that was asked to end, and of which that had to be forced.

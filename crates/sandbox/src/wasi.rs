@@ -18,7 +18,7 @@ use rustix::{
     fs::{Mode, OFlags},
 };
 use skep_error::{Error, Kind, Result, ResultExt as _};
-use wasmtime::{Caller, Extern, Linker, Val};
+use wasmtime::{Caller, Extern, Func, Instance, Linker, Module, TypedFunc};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, p1::WasiP1Ctx};
 
 use crate::{output::Output, stop::Stop, trap};
@@ -58,6 +58,8 @@ pub struct Wasi {
     preopens: Vec<File>,
     stdout: Output,
     stop: Stop,
+    /// wasmtime-wasi's `poll_oneoff`, once it was needed.
+    poll: Option<Poll>,
     /// Whether the sleep under way when the end was requested has been cut short already.
     woken: bool,
 }
@@ -88,7 +90,7 @@ impl Wasi {
                 .preopened_dir(&dir.host, &dir.guest, perms)
                 .map_err(|error| Error::new(Kind::Io, format!("{error:#}")).context(doing()))?;
         }
-        Ok(Self { ctx: builder.build_p1(), preopens, stdout, stop: stop.clone(), woken: false })
+        Ok(Self { ctx: builder.build_p1(), preopens, stdout, stop: stop.clone(), poll: None, woken: false })
     }
 
     /// Writes what the guest has printed so far.
@@ -167,12 +169,7 @@ pub(crate) fn add_to_linker<T: WasiView + Send>(
                 caller.data_mut().wasi().flush();
                 match sleep(&mut caller, subscriptions as u32, events as u32, count as u32, written as u32)? {
                     Some(errno) => Ok(errno),
-                    None => {
-                        let args = [subscriptions, events, count, written].map(Val::I32);
-                        let mut result = [Val::I32(0)];
-                        original.call(&mut caller, &args, &mut result)?;
-                        Ok(result[0].unwrap_i32())
-                    }
+                    None => poll_otherwise(&mut caller, original, (subscriptions, events, count, written)),
                 }
             },
         )?;
@@ -180,6 +177,48 @@ pub(crate) fn add_to_linker<T: WasiView + Send>(
         Ok(())
     };
     define().map_err(|error| Error::new(Kind::Internal, format!("{error:#}")).context("defining WASI"))
+}
+
+type Poll = TypedFunc<(i32, i32, i32, i32), i32>;
+
+/// ```wat
+/// (module
+///   (import "" "memory" (memory 0))
+///   (import "" "poll" (func $poll (param i32 i32 i32 i32) (result i32)))
+///   (export "memory" (memory 0))
+///   (func (export "poll") (param i32 i32 i32 i32) (result i32)
+///     (call $poll (local.get 0) (local.get 1) (local.get 2) (local.get 3))))
+/// ```
+#[rustfmt::skip]
+const POLL: &[u8] = &[
+    0x00, b'a', b's', b'm', 1, 0, 0, 0,
+    1, 9, 1, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 1, 0x7f,
+    2, 20, 2, 0, 6, b'm', b'e', b'm', b'o', b'r', b'y', 2, 0, 0,
+              0, 4, b'p', b'o', b'l', b'l', 0, 0,
+    3, 2, 1, 0,
+    7, 17, 2, 6, b'm', b'e', b'm', b'o', b'r', b'y', 2, 0, 4, b'p', b'o', b'l', b'l', 0, 1,
+    10, 14, 1, 12, 0, 0x20, 0, 0x20, 1, 0x20, 2, 0x20, 3, 0x10, 0, 0x0b,
+];
+
+/// `poll_oneoff` as wasmtime-wasi has it. It looks for the memory of the instance that calls it: called from here there would be none,
+/// so an instance of the host's calls it that exports the guest's memory.
+fn poll_otherwise<T: WasiView>(
+    caller: &mut Caller<'_, T>,
+    original: Func,
+    args: (i32, i32, i32, i32),
+) -> wasmtime::Result<i32> {
+    let poll = match &caller.data_mut().wasi().poll {
+        Some(poll) => poll.clone(),
+        None => {
+            let memory = caller.get_export("memory").and_then(Extern::into_memory);
+            let memory = memory.ok_or_else(|| wasmtime::Error::msg("the guest exports no memory called \"memory\""))?;
+            let module = Module::new(caller.engine(), POLL)?;
+            let instance = Instance::new(&mut *caller, &module, &[memory.into(), original.into()])?;
+            let poll: Poll = instance.get_typed_func(&mut *caller, "poll")?;
+            caller.data_mut().wasi().poll.insert(poll).clone()
+        }
+    };
+    poll.call(&mut *caller, args)
 }
 
 const SUBSCRIPTION: usize = 48;

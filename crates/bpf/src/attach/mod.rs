@@ -64,23 +64,19 @@ impl From<libbpf_rs::Error> for Failure {
     }
 }
 
-/// The number behind an error of libbpf-rs, which keeps it in its chain of sources.
+/// The number behind an error of libbpf-rs. Its chain of sources leaves out the operating system's own error, which shows in
+/// the text alone, as `std::io::Error` writes it.
 pub(crate) fn errno_of(error: &libbpf_rs::Error) -> Errno {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(errno) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error) {
-            return Errno(errno);
-        }
-        source = error.source();
-    }
-    Errno(match error.kind() {
+    let text = format!("{error:#}");
+    let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok());
+    Errno(number.unwrap_or_else(|| match error.kind() {
         libbpf_rs::ErrorKind::NotFound => libc::ENOENT,
         libbpf_rs::ErrorKind::PermissionDenied => libc::EPERM,
         libbpf_rs::ErrorKind::AlreadyExists => libc::EEXIST,
         libbpf_rs::ErrorKind::Unsupported => libc::EOPNOTSUPP,
         libbpf_rs::ErrorKind::OutOfMemory => libc::ENOMEM,
         _ => libc::EINVAL,
-    })
+    }))
 }
 
 /// Attaches the program `name` of `object`.
@@ -314,4 +310,21 @@ fn needs_target(form: &str) -> Error {
     Error::new(Kind::BadInput, "its section does not say where")
         .help(format!("attach it with a target: {form}"))
         .with_errno(libc::EOPNOTSUPP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libbpf_rs::ErrorExt as _;
+
+    #[test]
+    fn the_number_of_an_error_is_found_under_its_contexts() {
+        const ENOTSUPP: i32 = 524;
+        for number in [libc::EBUSY, libc::E2BIG, libc::EBADF, libc::EACCES, libc::EPERM, libc::ENOENT, ENOTSUPP] {
+            let plain = libbpf_rs::Error::from_raw_os_error(number);
+            assert_eq!(errno_of(&plain), Errno(number));
+            let error = plain.context("failed to attach").context("attaching a program (to lo)");
+            assert_eq!(errno_of(&error), Errno(number));
+        }
+    }
 }

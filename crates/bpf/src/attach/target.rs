@@ -35,7 +35,7 @@ impl UserSymbol {
             return Err(bad());
         }
         let (symbol, offset) = match number(symbol) {
-            Some(address) => (None, address + offset),
+            Some(address) => (None, address.checked_add(offset).ok_or_else(bad)?),
             None => (Some(symbol.to_owned()), offset),
         };
         Ok(Self { path: Path::new(path).to_owned(), symbol, offset })
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(parse("/lib/c.so:malloc+0x10").offset, 16);
         assert_eq!(parse("/lib/c.so:malloc").symbol.as_deref(), Some("malloc"));
         assert_eq!(parse("/bin/a:0x1234"), UserSymbol { path: "/bin/a".into(), symbol: None, offset: 0x1234 });
-        for bad in ["", ":", "/bin/a", "/bin/a:", ":f", "/bin/a:f+x"] {
+        for bad in ["", ":", "/bin/a", "/bin/a:", ":f", "/bin/a:f+x", "/bin/a:0xffffffffffffffff+0x10"] {
             assert!(UserSymbol::parse(bad).is_err(), "{bad}");
         }
     }

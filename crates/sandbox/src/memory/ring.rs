@@ -29,6 +29,10 @@ pub(crate) fn committed(ring: &[u8], size: u32) -> Range<u64> {
     }
     let start = position(ring, 0);
     let producer = position(ring, PAGE);
+    // The guest may have the consumer's position in its memory, and write there what it likes.
+    if !start.is_multiple_of(8) || producer.wrapping_sub(start) > u64::from(size) {
+        return 0..0;
+    }
     let mut end = start;
     while end < producer {
         let header = header(ring, RING_DATA + (end & u64::from(size - 1)) as usize);

@@ -45,6 +45,24 @@ fn an_endless_loop_ends_when_it_is_asked_to() {
     assert_eq!(ran.result.unwrap_err().kind(), Kind::TimedOut);
 }
 
+#[test]
+fn waits_other_than_plain_sleeps_are_answered_by_wasi() {
+    // An absolute time of the monotonic clock that is over, and then nothing to wait for, which is EINVAL (28).
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (import "wasm_bpf" "wasm_close_bpf_object" (func (param i64) (result i32)))
+        (memory (export "memory") 1)
+        (func (export "_start")
+            (i32.store (i32.const 16) (i32.const 1))
+            (i32.store16 (i32.const 40) (i32.const 1))
+            (if (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)) (then (call $exit (i32.const 1))))
+            (if (i32.ne (i32.load (i32.const 128)) (i32.const 1)) (then (call $exit (i32.const 2))))
+            (call $exit (call $poll (i32.const 0) (i32.const 64) (i32.const 0) (i32.const 128)))))"#;
+    let ran = run_text(&Fake::default(), text, &Stop::new().unwrap(), None);
+    assert_eq!(ran.result.map_err(|error| error.report(9)), Ok(28));
+}
+
 fn refused(text: &str) -> String {
     let ran = run_text(&Fake::default(), text, &Stop::new().unwrap(), None);
     let error = ran.result.unwrap_err();
