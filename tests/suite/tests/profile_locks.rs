@@ -24,6 +24,7 @@ const WAIT_BITSET: u32 = 9;
 const WAIT_REQUEUE_PI: u32 = 11;
 const LOCK_PI2: u32 = 13;
 const WAITV: u32 = 0x10000;
+const WAIT2: u32 = 0x20000;
 const CLOCK_REALTIME: u32 = 0x100;
 
 /// A futex that nobody lets go, apart from the others by more than its size.
@@ -179,22 +180,15 @@ fn kernel_a_condition_variable_of_the_c_library_is_told_from_a_mutex_and_a_semap
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (source, program) = (dir.path().join("waits.c"), dir.path().join("waits"));
-    std::fs::write(&source, PROGRAM).unwrap();
-    let built = process::Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(&program).arg(&source).status();
-    assert!(built.unwrap().success());
-    let mut waits = Run::start(process::Command::new(&program));
+    let mut waits = compiled(&dir, PROGRAM);
     let line = waits.wait_for("line with the addresses", |line| line.starts_with("0x"));
     let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
     let words: Vec<&str> = line.split(' ').collect();
     let (condition, lock, semaphore) = (number(words[0]), number(words[1]), number(words[2]));
     let size: u64 = words[3].parse().unwrap();
-    let pid = waits.pid().to_string();
-    let finished = Run::skep(["trace", "lock", "-d", "1s", "--pid", &pid, "--format", "jsonl"]).finish();
-    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let rows = traced(waits.pid());
     let mut seen = [0; 3];
-    for line in &finished.stdout {
-        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+    for row in &rows {
         let address = number(row["address"].as_str().unwrap());
         let (which, kind) = match address {
             _ if (condition..condition + size).contains(&address) => (0, "condition"),
@@ -205,5 +199,144 @@ fn kernel_a_condition_variable_of_the_c_library_is_told_from_a_mutex_and_a_semap
         assert_eq!(row["lock"], kind, "{row}");
         seen[which] += 1;
     }
-    assert!(seen.iter().all(|count| *count > 0), "{seen:?} of {}", finished.stdout.len());
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?} of {}", rows.len());
+}
+
+/// A C program of that text, running.
+fn compiled(dir: &tempfile::TempDir, text: &str) -> Run {
+    let (source, program) = (dir.path().join("waits.c"), dir.path().join("waits"));
+    std::fs::write(&source, text).unwrap();
+    let built = process::Command::new("cc").args(["-O2", "-pthread", "-o"]).arg(&program).arg(&source).status();
+    assert!(built.unwrap().success());
+    Run::start(process::Command::new(&program))
+}
+
+/// What `skep trace lock` says in a second of a process.
+fn traced(pid: u32) -> Vec<serde_json::Value> {
+    let pid = pid.to_string();
+    let finished = Run::skep(["trace", "lock", "-d", "1s", "--pid", &pid, "--format", "jsonl"]).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    finished.stdout.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits through calls that the C library has no function for, on both clocks, and prints where.
+const CALLS: &str = r#"
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#define SIZE_U32 2
+#define PRIVATE 128
+#define FUTEX_WAITV 449
+#define FUTEX_WAIT 455
+struct waiter { uint64_t val, uaddr; uint32_t flags, reserved; };
+/* Apart from one another by more than their size. */
+static _Alignas(64) uint32_t words[5][16];
+static struct timespec soon(int clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    t.tv_nsec += 3000000;
+    if (t.tv_nsec >= 1000000000) t.tv_sec++, t.tv_nsec -= 1000000000;
+    return t;
+}
+static long wait_on(uint32_t *word, int clock) {
+    struct timespec t = soon(clock);
+    return syscall(FUTEX_WAIT, word, 0, ~0u, SIZE_U32 | PRIVATE, &t, clock);
+}
+static long wait_on_two(uint32_t *first, uint32_t *second, int clock) {
+    struct timespec t = soon(clock);
+    struct waiter two[2] = {{ .uaddr = (uintptr_t)first, .flags = SIZE_U32 | PRIVATE },
+                            { .uaddr = (uintptr_t)second, .flags = SIZE_U32 | PRIVATE }};
+    return syscall(FUTEX_WAITV, two, 2, 0, &t, clock);
+}
+int main(void) {
+    int has_wait = !(wait_on(words[0], CLOCK_MONOTONIC) < 0 && errno == ENOSYS);
+    printf("%d", has_wait);
+    for (int i = 0; i < 5; i++) printf(" %p", (void *)words[i]);
+    printf("\n");
+    fflush(stdout);
+    for (;;) {
+        wait_on(words[0], CLOCK_MONOTONIC);
+        wait_on(words[1], CLOCK_REALTIME);
+        wait_on_two(words[2], words[4], CLOCK_MONOTONIC);
+        wait_on_two(words[3], words[4], CLOCK_REALTIME);
+    }
+}
+"#;
+
+#[test]
+fn kernel_calls_that_wait_for_futexes_of_their_own_are_seen_on_both_clocks() {
+    if !kernel_gate("futex_wait(2) and futex_waitv") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut waits = compiled(&dir, CALLS);
+    let line = waits.wait_for("line with the addresses", |line| line.contains("0x"));
+    let words: Vec<&str> = line.split(' ').collect();
+    let rows = traced(waits.pid());
+    let mut cases = vec![("futex_waitv", words[3], WAITV), ("futex_waitv on the realtime clock", words[4], WAITV)];
+    if words[0] == "1" {
+        cases.extend([("futex_wait", words[1], WAIT2), ("futex_wait on the realtime clock", words[2], WAIT2)]);
+    } else {
+        println!("left out, this kernel has no futex_wait(2): Linux 6.7 does");
+    }
+    for (name, address, flags) in cases {
+        let found: Vec<_> = rows.iter().filter(|row| row["address"] == address).collect();
+        assert!(found.len() > 3, "{name}: {} of {} waits", found.len(), rows.len());
+        for row in found {
+            assert_eq!(
+                (row["lock"].as_str(), row["lock_flags"].as_u64()),
+                (Some("futex"), Some(flags.into())),
+                "{row}"
+            );
+            assert!(row["wait_ns"].as_u64().unwrap() > 1_000_000, "{name}: {row}");
+        }
+    }
+    assert!(rows.iter().all(|row| row["address"] != words[5]), "of several futexes the first stands for all");
+}
+
+#[test]
+fn kernel_a_contended_lock_of_the_kernel_is_found_with_its_stack() {
+    if !kernel_gate("a contended lock of the kernel") {
+        return;
+    }
+    // Who writes to a file holds its inode's lock for as long as that takes.
+    let file: &'static std::fs::File = Box::leak(Box::new(tempfile::tempfile().unwrap()));
+    let stop: Arc<AtomicBool> = Arc::default();
+    let writers: Vec<_> = (0..2)
+        .map(|_| {
+            let seen = stop.clone();
+            let bytes = vec![1; 8 << 20];
+            let body = move || {
+                while !seen.load(Ordering::Relaxed) {
+                    std::os::unix::fs::FileExt::write_all_at(file, &bytes, 0).unwrap();
+                }
+            };
+            thread::Builder::new().name("file-writer".into()).spawn(body).unwrap()
+        })
+        .collect();
+    let pid = process::id().to_string();
+    let lock = |command: &str, more: &[&str]| {
+        let run = [command, "lock", "-d", "1s", "--comm", "file-writer", "--pid", &pid];
+        Run::skep(run.iter().chain(more)).finish()
+    };
+    let traced = lock("trace", &["--stacks", "--format", "jsonl"]);
+    let folded = lock("profile", &["--format", "folded"]);
+    stop.store(true, Ordering::Relaxed);
+    writers.into_iter().for_each(|writer| writer.join().unwrap());
+    assert_eq!((traced.code, folded.code), (Some(0), Some(0)), "{}{}", traced.stderr, folded.stderr);
+    let mut waits: BTreeMap<String, (u32, u64)> = BTreeMap::new();
+    for row in traced.stdout.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        let frames = row["kernel_stack"].as_array();
+        if row["lock"] == "kernel" && frames.is_some_and(|frames| frames.iter().any(|frame| frame == "vfs_write")) {
+            let wait = waits.entry(row["address"].as_str().unwrap().to_owned()).or_default();
+            *wait = (wait.0 + 1, wait.1.max(row["wait_ns"].as_u64().unwrap()));
+        }
+    }
+    let (count, longest) = waits.values().copied().max().unwrap_or_default();
+    assert!(count > 10 && longest > 100_000, "{waits:?}\n{}", traced.stderr);
+    let below_write = |line: &&String| line.starts_with("file-writer;") && line.contains("vfs_write_[k];");
+    assert!(folded.stdout.iter().any(|line| below_write(&line)), "{}", folded.text());
 }
