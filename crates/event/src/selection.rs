@@ -67,6 +67,24 @@ impl Selection {
         }
     }
 
+    /// Keeps of the kept records of word `at` those whose bit is set in `keep`: bit 0 for the first one that was kept, and so on.
+    pub fn keep_in_word(&mut self, at: usize, keep: u64) {
+        let Some(word) = self.words.get_mut(at) else { return };
+        if *word == u64::MAX {
+            *word = keep;
+            return;
+        }
+        let (mut left, mut keep) = (*word, keep);
+        while left != 0 {
+            let lowest = left & left.wrapping_neg();
+            left &= left - 1;
+            if keep & 1 == 0 {
+                *word &= !lowest;
+            }
+            keep >>= 1;
+        }
+    }
+
     /// Keeps what both this and `bitmap` keep. `bitmap` is in this type's own layout, little endian, and may be shorter or longer:
     /// records that it does not speak of are dropped, bits past the end are ignored.
     pub fn intersect_bytes(&mut self, bitmap: &[u8]) {
@@ -111,6 +129,18 @@ impl Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_narrowed_by_the_bits_of_what_it_kept() {
+        let mut selection = Selection::all(70);
+        selection.keep_in_word(0, u64::MAX << 1);
+        assert_eq!(selection.iter().take(2).collect::<Vec<_>>(), [1, 2]);
+        selection.retain(|index| index % 10 == 3);
+        selection.keep_in_word(0, 0b10_0101);
+        selection.keep_in_word(1, u64::MAX);
+        selection.keep_in_word(2, 0);
+        assert_eq!(selection.iter().collect::<Vec<_>>(), [3, 23, 53]);
+    }
 
     #[test]
     fn a_selection_narrows_and_never_widens() {

@@ -2,6 +2,7 @@
 
 use skep_abi::event_context::EventContext;
 use skep_error::Kind;
+use skep_event::Selection;
 use skep_sandbox::{
     FilterPolicy, OnTrap, TrapKind, WasmFilter, WasmRuntime,
     worlds::filter::{FilterChain, FilterOperator},
@@ -117,6 +118,23 @@ fn a_guest_that_has_all_its_pages_gets_the_events_page_besides_and_no_more() {
 }
 
 #[test]
+fn a_guest_that_says_that_its_memory_never_grows_runs_and_cannot_grow() {
+    for pages in [1, 2, 16] {
+        let text = format!(
+            r#"(module (memory (export "memory") {pages} {pages})
+                (data (i32.const 1024) "guest data that must stay")
+                (func (export "filter") (param $e i32) (param i32) (result i32)
+                    (if (i32.ne (memory.grow (i32.const 1)) (i32.const -1)) (then unreachable))
+                    (if (i64.ne (i64.load (i32.const 1024)) (i64.const 0x6164207473657567)) (then unreachable))
+                    (i32.eq (i32.load offset=4 (local.get $e)) (i32.const 7))))"#
+        );
+        let mut filter = load(&text).unwrap();
+        assert!(filter.filter_event(&event(7)).unwrap() && !filter.filter_event(&event(8)).unwrap());
+        assert_eq!((filter.counters().failures(), filter.memory_bytes()), (0, (pages + 1) * 65536));
+    }
+}
+
+#[test]
 fn modules_that_are_no_filter_are_refused_with_the_reason() {
     let memory = r#"(memory (export "memory") 1)"#;
     let filter = r#"(func (export "filter") (param i32 i32) (result i32) (i32.const 1))"#;
@@ -177,7 +195,11 @@ fn modules_that_are_no_filter_are_refused_with_the_reason() {
             Kind::BadInput,
             "multiple of 8",
         ),
-        (format!(r#"(module (memory (export "memory") 1 1) {filter})"#), Kind::Refused, "none is left for the event"),
+        (
+            format!(r#"(module (import "env" "memory" (memory 1 1)) {filter})"#),
+            Kind::Refused,
+            "none is left for the event",
+        ),
     ];
     for (text, kind, words) in cases {
         let error = load(&text).err().unwrap_or_else(|| panic!("{text} was loaded"));
@@ -290,16 +312,78 @@ fn fuel_is_the_calls_own() {
     assert_eq!(poor.counters().trapped.get(&TrapKind::OutOfFuel), Some(&1));
 }
 
+/// Goes round so often as `pid` says, and last of all enters a function: where Wasm looks at its fuel.
+const ROUNDS: &str = "(local $left i32) (local.set $left (i32.load offset=4 (local.get $e)))
+    (block $done (loop $round
+        (br_if $done (i32.eqz (local.get $left)))
+        (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+        (br $round)))
+    (call $last)";
+/// One for each instruction but `block`, `loop` and `end`: entering takes one, then three and three around the rounds, the call, and entering
+/// its function. One more has to be left there.
+const FUEL_BEFORE_ROUNDS: u64 = 10;
+const FUEL_OF_A_ROUND: u64 = 8;
+
+fn with_fuel(fuel: u64) -> WasmFilter {
+    let text = format!(
+        r#"(module (memory (export "memory") 1) (func $last (result i32) (i32.const 1))
+            (func (export "filter") (param $e i32) (param $len i32) (result i32) {ROUNDS}))"#
+    );
+    with_policy(FilterPolicy { fuel, on_trap: OnTrap::Drop, ..FilterPolicy::default() }, &text)
+}
+
+/// Which of the events each way keeps, with that much fuel a call: one by one, as a batch, as records of a flow.
+fn kept_in_every_way(fuel: u64, events: &[EventContext]) -> [Vec<u64>; 3] {
+    let (mut single, mut batch, mut flow) = (with_fuel(fuel), with_fuel(fuel), with_fuel(fuel));
+    let one_by_one =
+        events.iter().filter(|event| single.filter_event(event).unwrap()).map(|e| e.timestamp_ns).collect();
+    let mut left = events.to_vec();
+    batch.filter_batch(&mut left).unwrap();
+    let (stride, mut selection) = (176, Selection::all(events.len()));
+    let mut records = vec![0xa5; stride * events.len()];
+    for (record, event) in records.chunks_exact_mut(stride).zip(events) {
+        event.write_to(record.first_chunk_mut().unwrap());
+    }
+    flow.filter_records(&records, stride, &mut selection).unwrap();
+    for filter in [&single, &batch, &flow] {
+        let counters = filter.counters();
+        assert_eq!(counters.trapped.get(&TrapKind::OutOfFuel).copied().unwrap_or(0), counters.dropped, "fuel {fuel}");
+    }
+    [
+        one_by_one,
+        left.iter().map(|event| event.timestamp_ns).collect(),
+        selection.iter().map(|index| events[index].timestamp_ns).collect(),
+    ]
+}
+
 #[test]
-fn the_fuel_of_a_call_is_the_same_one_by_one_and_in_batches() {
-    let text = body("(if (i32.and (i32.load offset=4 (local.get $e)) (i32.const 1)) (then (nop))) (i32.const 1)");
-    let with = |fuel: u64| with_policy(FilterPolicy { fuel, on_trap: OnTrap::Drop, ..FilterPolicy::default() }, &text);
-    let enough = (1..100).find(|fuel| with(*fuel).filter_event(&event(1)).unwrap()).unwrap();
-    for (fuel, kept) in [(enough - 1, 0), (enough, 200)] {
-        let mut filter = with(fuel);
-        let mut events = vec![event(1); 200];
-        filter.filter_batch(&mut events).unwrap();
-        assert_eq!((events.len(), filter.counters().failures()), (kept, 200 - kept as u64), "fuel {fuel}");
+fn fuel_is_exact_in_every_way_and_for_every_event_of_a_run() {
+    // Of 200 events, in runs of 64, one asks for 50 rounds and the others for none.
+    for dear in [0usize, 1, 31, 62, 63, 64, 65, 127, 128, 198, 199] {
+        let mut events: Vec<_> = (0..200).map(|n| EventContext { timestamp_ns: n, ..event(0) }).collect();
+        events[dear].pid = 50;
+        let all: Vec<u64> = (0..200).collect();
+        let others: Vec<u64> = all.iter().copied().filter(|n| *n != dear as u64).collect();
+        let exact = FUEL_BEFORE_ROUNDS + 50 * FUEL_OF_A_ROUND;
+        for (fuel, kept) in [(exact, &all), (exact - 1, &others), (FUEL_BEFORE_ROUNDS, &others)] {
+            for way in kept_in_every_way(fuel, &events) {
+                assert_eq!(&way, kept, "event {dear} of 200, fuel {fuel}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_call_is_given_fuel_that_another_one_left() {
+    for rounds in 0..20 {
+        let events: Vec<_> = (0..130).map(|n| EventContext { timestamp_ns: n, ..event(rounds) }).collect();
+        let exact = FUEL_BEFORE_ROUNDS + u64::from(rounds) * FUEL_OF_A_ROUND;
+        assert!(kept_in_every_way(exact, &events).iter().all(|kept| kept.len() == 130), "{rounds} rounds");
+        assert!(kept_in_every_way(exact - 1, &events).iter().all(Vec::is_empty), "{rounds} rounds");
+    }
+    let none = [event(0), event(1)];
+    for fuel in [0, 1] {
+        assert!(kept_in_every_way(fuel, &none).iter().all(Vec::is_empty), "fuel {fuel}");
     }
 }
 

@@ -4,6 +4,7 @@ use super::FilterPolicy;
 use skep_abi::{
     Func, Sig, ValType,
     filter::{FILTER, LOG_LINE, MODULE},
+    hooks::ALLOC,
     surface::MEMORY,
 };
 use skep_error::{Error, Kind, Result, did_you_mean};
@@ -15,6 +16,18 @@ pub(super) enum MemoryPlace {
     Own,
     /// It imports the host's, of that type.
     Imported(MemoryType),
+}
+
+/// `malloc` of C: where a guest has no allocator of the SDK's.
+pub(super) const MALLOC: Func = Func::export("malloc", &[ValType::I32], &[ValType::I32]);
+
+/// Whether the module has neither an allocator nor room to grow in its own memory, so that no place is left for the event.
+pub(super) fn is_full(module: &Module) -> bool {
+    let allocates =
+        |func: &Func| matches!(module.get_export(func.name), Some(ExternType::Func(ty)) if has_sig(&ty, &func.sig));
+    let full = |ty: &MemoryType| ty.maximum() == Some(ty.minimum());
+    matches!(module.get_export(MEMORY), Some(ExternType::Memory(ty)) if full(&ty))
+        && ![ALLOC, MALLOC].iter().any(allocates)
 }
 
 /// Checks the imports, the exports and the size of the memory.
@@ -102,10 +115,12 @@ fn memory_fits(ty: &MemoryType, policy: &FilterPolicy) -> Result<()> {
             policy.max_pages,
             policy.max_pages * 64
         );
-        return Err(Error::new(Kind::Refused, text).help(
-            "Rust and C reserve 1 MiB of stack by default: build with a smaller one \
-             (Rust: -C link-arg=-zstack-size=65536, clang: -Wl,-z,stack-size=65536), or raise the cap by policy",
-        ));
+        return Err(Error::new(Kind::Refused, text).help(format!(
+            "Rust reserves 1 MiB of stack by default: build with a smaller one \
+             (-C link-arg=-zstack-size=65536; clang: -Wl,-z,stack-size=65536), or raise the cap \
+             (--filter-pages {0}; FilterPolicy::max_pages)",
+            ty.minimum().next_power_of_two()
+        )));
     }
     Ok(())
 }

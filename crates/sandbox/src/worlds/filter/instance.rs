@@ -1,7 +1,7 @@
 //! One instance of a filter, and the event's place in its memory.
 
 use super::{
-    check::{MemoryPlace, has_sig},
+    check::{MALLOC, MemoryPlace, has_sig},
     log::Log,
     run::{self, Events},
     slot::Slot,
@@ -12,7 +12,6 @@ use crate::{
 };
 use skep_abi::{
     Func,
-    ValType::I32,
     event_context::{ALIGN, SIZE},
     filter::{FILTER, FUEL, LOG_LINE, MODULE},
     hooks::ALLOC,
@@ -21,9 +20,6 @@ use skep_abi::{
 };
 use skep_error::{Error, Kind, Result};
 use wasmtime::{Caller, Instance as WasmInstance, Linker, Memory, Module, ResourceLimiter, Store, Trap, TypedFunc};
-
-/// `malloc` of C: where a guest has no allocator of the SDK's.
-const MALLOC: Func = Func::export("malloc", &[I32], &[I32]);
 
 /// What the store holds.
 pub(super) struct State {
@@ -63,7 +59,7 @@ pub(super) struct Template {
     pub(super) module: Module,
     pub(super) place: MemoryPlace,
     pub(super) linker: Linker<State>,
-    /// [`run::module`], compiled.
+    /// [`run::WASM`], compiled.
     pub(super) run: Module,
     pub(super) fuel: u64,
     pub(super) max_pages: u64,
@@ -180,8 +176,8 @@ impl Template {
         }
     }
 
-    /// A page behind what the guest has. It is the host's: a guest that starts with all it may have gets it besides, and can grow no
-    /// further.
+    /// A page behind what the guest has. It is the host's, and does not count against the guest's own: one that starts with all it may have
+    /// gets it besides, and can grow no further.
     fn grow_for_event(&self, store: &mut Store<State>, memory: Memory) -> Result<u32> {
         let allowed = self.max_pages as usize * WASM_PAGE;
         store.data_mut().limiter.set_memory(allowed + WASM_PAGE);
@@ -196,7 +192,7 @@ impl Template {
                     memory.size(&*store)
                 ),
             )
-            .help("export skep_alloc or malloc, or build without a maximum of memory")),
+            .help("export skep_alloc or malloc, or import a memory without a maximum")),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - [`FilterOperator`]: a filter in a flow
 //! - `check`: what a module must look like, before it is instantiated
 //! - `instance`: one instance and the event's place in its memory
+//! - `room`: a page for the event where a module says that its memory never grows
 //! - `run`: many events a crossing, each still with a call and fuel of its own
 //! - `slot`: the one place that writes there without a bounds check a time
 //! - `log`: `env.log`, so many lines a second
@@ -51,6 +52,7 @@ mod check;
 mod instance;
 mod log;
 mod operator;
+mod room;
 mod run;
 mod runtime;
 #[allow(unsafe_code)]

@@ -4,7 +4,7 @@ use super::{
     check,
     instance::{self, Instance, Template},
     log::Log,
-    run,
+    room, run,
 };
 use crate::{Cache, Engine, Metering, Module, TrapKind};
 use skep_abi::{
@@ -137,11 +137,18 @@ impl WasmRuntime {
             return Err(Error::new(Kind::BadInput, "it is no WebAssembly module: it does not start with \\0asm")
                 .help("give the .wasm file that the compiler made, not its source or its text form"));
         }
-        let module = Module::load(&self.engine, bytes, self.cache.as_deref(), |_| Ok(()))?;
-        let module = module.wasmtime().clone();
+        let compiled = |bytes: &[u8]| -> Result<_> {
+            Ok(Module::load(&self.engine, bytes, self.cache.as_deref(), |_| Ok(()))?.wasmtime().clone())
+        };
+        let mut module = compiled(bytes)?;
         let place = check::check(&module, &self.policy)?;
+        if check::is_full(&module)
+            && let Some(roomy) = room::raise_maximum(bytes)
+        {
+            module = compiled(&roomy)?;
+        }
         let linker = instance::linker(self.engine.wasmtime())?;
-        let run = Module::load(&self.engine, &run::module(), self.cache.as_deref(), |_| Ok(()))?.wasmtime().clone();
+        let run = compiled(run::WASM)?;
         let template =
             Template { module, place, linker, run, fuel: self.policy.fuel, max_pages: self.policy.max_pages };
         let instance = template.instantiate(self.policy.log_of(name))?;
@@ -232,33 +239,31 @@ impl WasmFilter {
     /// As [`WasmFilter::filter_event`]; `Internal` if a record is shorter than an event.
     pub fn filter_records(&mut self, records: &[u8], stride: usize, selection: &mut Selection) -> Result<()> {
         let start = Instant::now();
-        let mut answers: Vec<u64> = Vec::with_capacity(selection.count().div_ceil(run::EVENTS));
         let mut outcome = Ok(());
-        let mut selected = selection.iter();
-        while outcome.is_ok() {
+        // A word of the selection speaks of as many records as a run has events.
+        for at in 0..selection.words().len() {
+            let word = selection.words()[at];
+            if word == 0 {
+                continue;
+            }
             let pending = self.instance.events();
             pending.clear();
-            for index in selected.by_ref().take(run::EVENTS) {
+            let mut left = word;
+            while left != 0 {
+                let index = at * run::EVENTS + left.trailing_zeros() as usize;
+                left &= left - 1;
                 match records.get(index * stride..).and_then(<[u8]>::first_chunk::<SIZE>) {
                     Some(event) => pending.push(|to| *to = *event),
                     None => return Err(Error::new(Kind::Internal, "a record shorter than an event")),
                 }
             }
-            if pending.count() == 0 {
-                break;
-            }
             let keep;
             (keep, outcome) = self.ask_all();
-            answers.push(keep);
+            selection.keep_in_word(at, keep);
+            if outcome.is_err() {
+                break;
+            }
         }
-        drop(selected);
-        let mut at = 0;
-        selection.retain(|_| {
-            let word = answers.get(at / run::EVENTS).copied().unwrap_or(u64::MAX);
-            let keep = word >> (at % run::EVENTS) & 1 == 1;
-            at += 1;
-            keep
-        });
         self.time += start.elapsed();
         outcome
     }
@@ -324,7 +329,13 @@ impl WasmFilter {
     #[cold]
     #[inline(never)]
     fn failed(&mut self, error: &wasmtime::Error) -> Result<bool> {
-        *self.trapped.entry(TrapKind::of(error).unwrap_or(TrapKind::Other)).or_default() += 1;
+        let kind = TrapKind::of(error).unwrap_or(TrapKind::Other);
+        let count = self.trapped.entry(kind).or_default();
+        *count += 1;
+        if *count == 1 {
+            let fate = if self.keep_on_trap { "kept" } else { "dropped" };
+            tracing::warn!("filter {}: {}; the event is {fate}, and more of this are counted", self.name, kind.text());
+        }
         self.instance.spend();
         let log = self.instance.replace_log(self.policy.log_of(&self.name));
         let mut fresh = self.template.instantiate(log).context(|| format!("restarting filter {}", self.name))?;
