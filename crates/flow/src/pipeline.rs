@@ -1,6 +1,10 @@
-use crate::{Added, Counters, Operator, Sink, Source, Step, queue::SinkThread, stage::Stage};
+use crate::{
+    Added, Counters, Operator, Sink, Source, Step,
+    queue::{Sent, SinkThread},
+    stage::Stage,
+};
 use skep_error::Result;
-use skep_event::{Batch, Lost, Schema};
+use skep_event::{Batch, Field, Lost, Schema};
 use std::{
     sync::{
         Arc,
@@ -40,9 +44,9 @@ impl Control {
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// Records that the source handed out.
+    /// Events that the source handed out, each on its own or in a sum.
     pub events: u64,
-    /// Records that went to the sinks.
+    /// Events that went to the sinks.
     pub kept: u64,
     /// What did not come through.
     pub lost: Lost,
@@ -55,9 +59,9 @@ pub struct Progress {
 /// What a run did.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// Records that the source handed out.
+    /// Events that the source handed out, each on its own or in a sum.
     pub events: u64,
-    /// Records that went to the sinks.
+    /// Events that went to the sinks.
     pub kept: u64,
     /// What did not come through.
     pub lost: Lost,
@@ -111,7 +115,9 @@ impl Pipeline {
         let schema = Arc::new(schema);
         let sinks = std::mem::take(&mut self.sinks);
         let sinks = SinkThread::start(sinks, schema.clone(), &self.source.stacks(), !self.source.live())?;
-        let mut run = Run { schema, sinks, summary: Summary::default(), start: Instant::now(), sinks_gone: false };
+        let count = schema.find("count").filter(|_| self.source.sums()).map(|index| schema.fields()[index].clone());
+        let summary = Summary::default();
+        let mut run = Run { schema, count, sinks, summary, start: Instant::now(), sinks_gone: false };
         let outcome = run.drive(self.source.as_mut(), &mut self.stages, control, &mut report);
         let mut summary = run.summary;
         summary.elapsed = run.start.elapsed();
@@ -124,6 +130,8 @@ impl Pipeline {
 /// A run under way.
 struct Run {
     schema: Arc<Schema>,
+    /// How many events a record stands for, where it may be many.
+    count: Option<Field>,
     sinks: SinkThread,
     summary: Summary,
     start: Instant,
@@ -218,9 +226,9 @@ impl Run {
         }
         own.resize(room, 0);
         let fill = source.fill(own, wait)?;
-        self.summary.events += fill.records as u64;
-        let records = &own[..(fill.records * stride).min(room)];
-        let over = fill.records > 0 && self.pass(stages, &mut Batch::new(records, &schema))?;
+        let mut batch = Batch::new(&own[..(fill.records * stride).min(room)], &schema);
+        self.summary.events += self.events(&batch);
+        let over = fill.records > 0 && self.pass(stages, &mut batch)?;
         Ok((fill.records, fill.end || over))
     }
 
@@ -234,18 +242,25 @@ impl Run {
                 Step::Last => last = true,
             }
         }
-        let kept = batch.selection().count();
-        if kept == 0 {
+        if batch.selection().count() == 0 {
             return Ok(last);
         }
+        let events = self.events(batch);
         match self.sinks.send(batch.compact()) {
-            Some(lost) => {
-                self.summary.lost.queue += lost;
-                self.summary.kept += kept as u64 - lost;
-            }
-            None => self.sinks_gone = true,
+            Sent::Queued => self.summary.kept += events,
+            Sent::Lost => self.summary.lost.queue += events,
+            Sent::Gone => self.sinks_gone = true,
         }
         Ok(last)
+    }
+
+    /// The events that the selected records stand for.
+    fn events(&self, batch: &Batch<'_>) -> u64 {
+        let selected = batch.selection();
+        match &self.count {
+            Some(count) => selected.iter().map(|index| batch.value(index, count).as_u64().unwrap_or(1)).sum(),
+            None => selected.count() as u64,
+        }
     }
 
     fn account(&mut self, source: &dyn Source, stages: &[Stage]) {

@@ -7,12 +7,35 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock},
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 /// Batches that wait for the sinks at most.
 const DEPTH: usize = 64;
 /// Bytes of records and columns that wait for them at most; one batch may wait whatever its size.
 const BYTES: usize = 16 * 1024 * 1024;
+/// The time without a batch after which sinks are told.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// What became of a batch that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The sinks will see it.
+    Queued,
+    /// There was no room.
+    Lost,
+    /// Every sink has failed; [`SinkThread::finish`] says how the first one did.
+    Gone,
+}
+
+/// What the sinks get of the queue.
+enum Popped {
+    Batch(Batch<'static>),
+    /// None came in time.
+    Nothing,
+    /// None will come.
+    End,
+}
 
 /// Batches on their way to the sinks.
 #[derive(Default)]
@@ -46,38 +69,44 @@ impl Queue {
         self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Returns how many records were lost because there was no room, which is none with `wait`; `None` when nobody takes them.
-    fn push(&self, batch: Batch<'static>, wait: bool) -> Option<u64> {
+    /// With `wait`, waits for room.
+    fn push(&self, batch: Batch<'static>, wait: bool) -> Sent {
         let bytes = batch.bytes();
         let mut state = self.lock();
         while wait && !state.gone && !state.has_room(bytes) {
             state = self.wait(state);
         }
         if state.gone {
-            return None;
+            return Sent::Gone;
         }
         if !state.has_room(bytes) {
-            return Some(batch.len() as u64);
+            return Sent::Lost;
         }
         state.bytes += bytes;
         state.batches.push_back(batch);
         self.changed.notify_all();
-        Some(0)
+        Sent::Queued
     }
 
-    /// The next batch; `None` after the last.
-    fn pop(&self) -> Option<Batch<'static>> {
+    /// The next batch, when one comes within `patience`.
+    fn pop(&self, patience: Duration) -> Popped {
+        let deadline = Instant::now() + patience;
         let mut state = self.lock();
         loop {
             if let Some(batch) = state.batches.pop_front() {
                 state.bytes -= batch.bytes();
                 self.changed.notify_all();
-                return Some(batch);
+                return Popped::Batch(batch);
             }
             if state.closed {
-                return None;
+                return Popped::End;
             }
-            state = self.wait(state);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Popped::Nothing;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
     }
 
@@ -94,6 +123,25 @@ impl Drop for Taker {
     fn drop(&mut self) {
         self.0.lock().gone = true;
         self.0.changed.notify_all();
+    }
+}
+
+/// The sinks that work still: one that fails leaves, and the others go on.
+struct Sinks {
+    left: Vec<Box<dyn Sink>>,
+    /// The first failure.
+    failed: Option<Error>,
+}
+
+impl Sinks {
+    fn each(&mut self, mut work: impl FnMut(&mut dyn Sink) -> Result<()>) {
+        self.left.retain_mut(|sink| match work(sink.as_mut()).context(|| sink.name().to_owned()) {
+            Ok(()) => true,
+            Err(error) => {
+                self.failed.get_or_insert(error);
+                false
+            }
+        });
     }
 }
 
@@ -124,26 +172,29 @@ impl SinkThread {
         let summary: Arc<OnceLock<Summary>> = Arc::default();
         let at_end = summary.clone();
         let work = move || {
-            while let Some(batch) = taker.0.pop() {
-                for sink in &mut sinks {
-                    sink.write(&schema, &batch).context(|| sink.name().to_owned())?;
+            let mut sinks = Sinks { left: sinks, failed: None };
+            loop {
+                match taker.0.pop(IDLE) {
+                    Popped::Batch(batch) => sinks.each(|sink| sink.write(&schema, &batch)),
+                    Popped::Nothing => sinks.each(|sink| sink.idle()),
+                    Popped::End => break,
+                }
+                if sinks.left.is_empty() && sinks.failed.is_some() {
+                    break;
                 }
             }
             let nothing = Summary::default();
             let summary = at_end.get().unwrap_or(&nothing);
-            for sink in &mut sinks {
-                sink.finish(&schema, summary).context(|| sink.name().to_owned())?;
-            }
-            Ok(())
+            sinks.each(|sink| sink.finish(&schema, summary));
+            sinks.failed.map_or(Ok(()), Err)
         };
         let thread = std::thread::Builder::new().name("sinks".into()).spawn(work);
         let thread = thread.context(|| "starting the thread of the sinks")?;
         Ok(Self { queue, thread, summary, wait })
     }
 
-    /// Hands a batch over. Returns how many records were lost because the queue was full, or `None` when the sinks have
-    /// ended by an error, which [`SinkThread::finish`] returns.
-    pub(crate) fn send(&self, batch: Batch<'static>) -> Option<u64> {
+    /// Hands a batch over.
+    pub(crate) fn send(&self, batch: Batch<'static>) -> Sent {
         self.queue.push(batch, self.wait)
     }
 
@@ -163,18 +214,26 @@ mod tests {
         Batch::new(vec![0; bytes], &Schema::new("test", 8, Vec::new()).unwrap())
     }
 
+    /// Bytes of the next batch.
+    fn popped(queue: &Queue) -> Option<usize> {
+        match queue.pop(Duration::from_secs(60)) {
+            Popped::Batch(batch) => Some(batch.bytes()),
+            Popped::Nothing | Popped::End => None,
+        }
+    }
+
     #[test]
     fn a_queue_is_bounded_by_bytes_and_by_batches_and_counts_what_it_loses() {
         let queue = Queue::default();
-        assert_eq!(queue.push(batch(BYTES + 8), false), Some(0), "one batch may wait whatever its size");
-        assert_eq!(queue.push(batch(16), false), Some(2), "two records are lost");
-        assert!(queue.pop().is_some());
+        assert_eq!(queue.push(batch(BYTES + 8), false), Sent::Queued, "one batch may wait whatever its size");
+        assert_eq!(queue.push(batch(16), false), Sent::Lost);
+        assert_eq!(popped(&queue), Some(BYTES + 8));
         for _ in 0..DEPTH {
-            assert_eq!(queue.push(batch(8), false), Some(0));
+            assert_eq!(queue.push(batch(8), false), Sent::Queued);
         }
-        assert_eq!(queue.push(batch(8), false), Some(1));
+        assert_eq!(queue.push(batch(8), false), Sent::Lost);
         queue.close();
-        assert_eq!(std::iter::from_fn(|| queue.pop()).count(), DEPTH);
+        assert_eq!(std::iter::from_fn(|| popped(&queue)).count(), DEPTH);
         assert_eq!(queue.lock().bytes, 0);
     }
 
@@ -185,9 +244,9 @@ mod tests {
         queue.push(batch(BYTES), true);
         let other = queue.clone();
         let sender = std::thread::spawn(move || (other.push(batch(BYTES), true), other.push(batch(BYTES), true)));
-        assert_eq!(taker.0.pop().map(|batch| batch.bytes()), Some(BYTES));
+        assert_eq!(popped(&taker.0), Some(BYTES));
         drop(taker);
         let (first, second) = sender.join().unwrap();
-        assert!(first.is_none_or(|lost| lost == 0) && second.is_none());
+        assert!(first != Sent::Lost && second == Sent::Gone);
     }
 }

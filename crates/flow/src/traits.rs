@@ -38,6 +38,11 @@ pub trait Source {
         0
     }
 
+    /// Whether a record may stand for many events, so many as its field `count` says.
+    fn sums(&self) -> bool {
+        false
+    }
+
     /// Whether events are lost when nobody takes them. False for files: there a full queue makes the source wait.
     fn live(&self) -> bool {
         true
@@ -152,6 +157,14 @@ pub trait Sink: Send {
     /// # Errors
     /// Any error ends the run.
     fn write(&mut self, schema: &Schema, batch: &Batch<'_>) -> Result<()>;
+
+    /// Nothing came for a second: what is held back to be written together need not wait longer.
+    ///
+    /// # Errors
+    /// Any error ends the sink.
+    fn idle(&mut self) -> Result<()> {
+        Ok(())
+    }
 
     /// Writes what remains.
     ///

@@ -160,6 +160,16 @@ fn a_sink_that_fails_ends_the_run_with_its_error() {
 }
 
 #[test]
+fn a_sink_that_fails_takes_no_other_with_it() {
+    let (broken, good) = (Collect(Arc::default(), Some(Kind::Io)), Collect::default());
+    let run = Pipeline::new(numbers(100_000)).sink(Box::new(broken)).sink(Box::new(good.clone()));
+    let error = run.run(&Control::default(), |_| {}).unwrap_err();
+    assert_eq!(error.kind(), Kind::Io);
+    let rows = good.0.lock().unwrap();
+    assert_eq!((rows.len(), rows.last().map(String::as_str)), (100_001, Some("end 100000")));
+}
+
+#[test]
 fn a_run_can_be_stopped() {
     let control = Control::default();
     let stop = control.clone();

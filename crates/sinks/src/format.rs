@@ -1,7 +1,7 @@
 use crate::{
     Options, Output, chrome, flamegraph, folded, histogram, jsonl, parquet, pprof, record, speedscope, table, top,
 };
-use skep_error::{Error, Kind, Result, did_you_mean};
+use skep_error::{Error, Kind, Result, did_you_mean, nearest};
 use skep_flow::Sink;
 use std::path::Path;
 
@@ -60,12 +60,18 @@ formats! {
 }
 
 impl Format {
-    /// The sink of that name.
+    /// Whether it shows a row an event, with fields that can be chosen.
+    pub const fn is_of_rows(self) -> bool {
+        matches!(self, Self::Chrome | Self::Jsonl | Self::Table | Self::Parquet)
+    }
+
+    /// The sink of that name, or the one that writes files of that ending: `svg`, `pb.gz`.
     ///
     /// # Errors
     /// `Usage`, with the nearest name.
     pub fn from_name(name: &str) -> Result<Self> {
-        Self::ALL.iter().copied().find(|format| format.name() == name).ok_or_else(|| {
+        let is_meant = |format: &Self| format.name() == name || format.endings().contains(&name);
+        Self::ALL.iter().copied().find(is_meant).ok_or_else(|| {
             Error::new(Kind::Usage, format!("there is no format {name}"))
                 .help(did_you_mean(name, Self::ALL.iter().map(|format| format.name())))
         })
@@ -85,8 +91,10 @@ impl Format {
             .map(|(format, _)| format)
             .ok_or_else(|| {
                 let known: Vec<&str> = Self::ALL.iter().flat_map(|format| format.endings()).copied().collect();
-                Error::new(Kind::Usage, format!("the ending of {} names no format", path.display()))
-                    .help(format!("use one of .{}, or say --format", known.join(", .")))
+                let ending = name.split_once('.').map_or("", |(_, ending)| ending);
+                let near = nearest(ending, known.iter().copied()).map(|near| format!("did you mean .{near}? "));
+                let text = format!("{}use one of .{}, or say --format", near.unwrap_or_default(), known.join(", ."));
+                Error::new(Kind::Usage, format!("the ending of {} names no format", path.display())).help(text)
             })
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Measure, Options, Output};
+use crate::{Measure, Options, Output, terminal::shown};
 use skep_error::Result;
 use skep_event::{Batch, Field, Schema, StackTable};
 use skep_flow::{Sink, Summary};
@@ -32,7 +32,7 @@ impl Histogram {
         let mut text = String::new();
         for (key, slots) in &self.slots {
             if let Some(name) = &self.key {
-                text.push_str(&format!("{name} = {key}\n"));
+                text.push_str(&format!("{name} = {}\n", shown(key)));
             }
             let first = slots.iter().position(|&count| count > 0).unwrap_or(0);
             let last = slots.iter().rposition(|&count| count > 0).unwrap_or(0);
@@ -72,7 +72,8 @@ impl Sink for Histogram {
             // A record that stands for many events holds their sum: the slot is that of their mean.
             let value = batch.value(index, field).as_u64().unwrap_or(0) / times;
             let slot = value.checked_ilog2().unwrap_or(0) as usize;
-            self.slots.entry(key).or_insert([0; 64])[slot] += times;
+            let slot = &mut self.slots.entry(key).or_insert([0; 64])[slot];
+            *slot = slot.saturating_add(times);
         }
         Ok(())
     }

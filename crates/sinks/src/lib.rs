@@ -29,6 +29,7 @@ pub mod record;
 mod speedscope;
 mod stack_profile;
 mod table;
+mod terminal;
 mod top;
 
 pub use format::Format;

@@ -29,7 +29,7 @@ impl Speedscope {
         let profiles: Vec<Value> = by_process
             .into_iter()
             .map(|((pid, comm), stacks)| {
-                let total: u64 = stacks.iter().map(|(_, weight)| weight).sum();
+                let total = stacks.iter().fold(0, |total: u64, (_, weight)| total.saturating_add(*weight));
                 let (samples, weights): (Vec<_>, Vec<_>) = stacks.into_iter().unzip();
                 json!({ "type": "sampled", "name": format!("{comm} ({pid})"), "unit": unit,
                         "startValue": 0, "endValue": total, "samples": samples, "weights": weights })

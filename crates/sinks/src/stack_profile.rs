@@ -93,7 +93,7 @@ impl StackProfile {
                 leaf: fields.leaf.as_ref().map_or_else(String::new, |leaf| batch.value(index, leaf).to_string()),
             };
             let weight = self.weights.entry(key).or_default();
-            weight.count += number(&fields.count);
+            weight.count = weight.count.saturating_add(number(&fields.count));
             weight.value = weight.value.saturating_add(number(&fields.weight));
         }
     }
@@ -134,7 +134,8 @@ impl StackProfile {
                     line.push_str("_[k]");
                 }
             }
-            *lines.entry(line).or_default() += row.value;
+            let weight = lines.entry(line).or_default();
+            *weight = weight.saturating_add(row.value);
         }
         let mut lines: Vec<String> = lines.into_iter().map(|(line, weight)| format!("{line} {weight}")).collect();
         lines.sort();

@@ -1,4 +1,4 @@
-use crate::{Options, Output};
+use crate::{Options, Output, terminal::shown};
 use skep_error::Result;
 use skep_event::{Batch, Field, FieldKind, Schema, StackTable};
 use skep_flow::{Sink, Summary};
@@ -15,6 +15,9 @@ impl Table {
     }
 }
 
+/// The widest column that a field can ask for.
+const WIDEST: usize = 256;
+
 /// The width that a field asks for (`columns.width`), or one that most values of its kind fit.
 fn width(field: &Field) -> usize {
     let asked = field.annotations.get("columns.width").and_then(|text| text.parse().ok());
@@ -27,7 +30,7 @@ fn width(field: &Field) -> usize {
         FieldKind::String | FieldKind::CString => 16,
         FieldKind::Bytes => 24,
     };
-    asked.unwrap_or(usual).max(field.name.len())
+    asked.unwrap_or(usual).max(field.name.len()).min(WIDEST)
 }
 
 fn pad(line: &mut String, text: &str, field: &Field, width: usize) {
@@ -47,11 +50,11 @@ impl Sink for Table {
     }
 
     fn bind(&mut self, schema: &Schema, _: &StackTable) -> Result<()> {
-        let shown = schema.fields().iter().filter(|field| !field.hidden);
-        self.columns = shown.map(|field| (field.clone(), width(field))).collect();
+        let columns = schema.fields().iter().filter(|field| !field.hidden);
+        self.columns = columns.map(|field| (field.clone(), width(field))).collect();
         let mut line = String::new();
         for (field, width) in &self.columns {
-            pad(&mut line, &field.name.to_uppercase(), field, *width);
+            pad(&mut line, &shown(&field.name.to_uppercase()), field, *width);
         }
         self.output.write(line.trim_end().as_bytes())?;
         self.output.write(b"\n")?;
@@ -62,10 +65,7 @@ impl Sink for Table {
         for index in batch.selection().iter() {
             let mut line = String::new();
             for (field, width) in &self.columns {
-                let text = batch.value(index, field).to_string();
-                // Names of threads and files are chosen by strangers: no control character reaches a terminal.
-                let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-                pad(&mut line, &text, field, *width);
+                pad(&mut line, &shown(&batch.value(index, field).to_string()), field, *width);
             }
             self.output.write(line.trim_end().as_bytes())?;
             self.output.write(b"\n")?;

@@ -1,4 +1,4 @@
-use crate::{Measure, Options, Output, StackProfile};
+use crate::{Measure, Options, Output, StackProfile, terminal::shown};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use skep_error::Result;
 use skep_event::{Batch, Schema, StackTable};
@@ -22,7 +22,7 @@ impl Top {
 
     fn text(&self) -> String {
         let rows = self.profile.rows();
-        let all: u64 = rows.iter().map(|row| row.value).sum();
+        let all = rows.iter().fold(0, |all: u64, row| all.saturating_add(row.value));
         let mut functions: HashMap<String, (u64, u64)> = HashMap::new();
         for row in &rows {
             let mut seen = HashSet::new();
@@ -30,8 +30,8 @@ impl Top {
                 let name = frame.label() + if frame.kernel { " [kernel]" } else { "" };
                 if seen.insert(name.clone()) {
                     let (own, total) = functions.entry(name).or_default();
-                    *own += if depth == 0 { row.value } else { 0 };
-                    *total += row.value;
+                    *own = own.saturating_add(if depth == 0 { row.value } else { 0 });
+                    *total = total.saturating_add(row.value);
                 }
             }
         }
@@ -42,7 +42,7 @@ impl Top {
         table.load_preset(NOTHING).set_header(["SELF", "%", "TOTAL", "%", "FUNCTION"]);
         for (name, (own, total)) in functions.into_iter().take(SHOWN) {
             let amounts = [self.amount(own), share(own, all), self.amount(total), share(total, all)];
-            table.add_row(amounts.into_iter().chain([name]));
+            table.add_row(amounts.into_iter().chain([shown(&name)]));
         }
         for column in table.column_iter_mut().take(4) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -5,7 +5,7 @@ use skep_error::Kind;
 use skep_event::{Frame, Schema, StackTable, context};
 use skep_flow::{Fill, Pipeline, Source, operators::Filter};
 use skep_sinks::{Format, Options, Output, record::RecordSource};
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 struct Numbers {
     schema: Schema,
@@ -66,11 +66,16 @@ fn read(bytes: &[u8]) -> skep_error::Result<(Vec<u8>, RecordSource)> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("x.skep");
     std::fs::write(&path, bytes).unwrap();
-    let mut source = RecordSource::open(&path)?;
-    let (mut all, mut buffer) = (Vec::new(), vec![0; context::STRIDE * 100]);
+    read_file(&path)
+}
+
+fn read_file(path: &Path) -> skep_error::Result<(Vec<u8>, RecordSource)> {
+    let mut source = RecordSource::open(path)?;
+    let stride = source.schema().stride();
+    let (mut all, mut buffer) = (Vec::new(), vec![0; stride * 100]);
     loop {
         let fill = source.fill(&mut buffer, Duration::ZERO)?;
-        all.extend_from_slice(&buffer[..fill.records * context::STRIDE]);
+        all.extend_from_slice(&buffer[..fill.records * stride]);
         if fill.end {
             return Ok((all, source));
         }
@@ -95,27 +100,34 @@ fn a_recording_comes_back_as_it_was() {
 
 #[test]
 fn a_file_cut_off_at_any_byte_is_read_up_to_there() {
-    let bytes = recorded(4000);
+    // Two blocks of records with stacks before each, and all the rest.
+    let bytes = recorded(1800);
     let (whole, _) = read(&bytes).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("cut.skep");
+    std::fs::write(&path, &bytes).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
     let mut counts = Vec::new();
-    let schema_ends = (9..bytes.len()).find(|&len| read(&bytes[..len]).is_ok()).unwrap();
-    // Every byte near the edges of blocks, and a stride that is no multiple of anything between.
-    let cuts = (0..bytes.len()).filter(|cut| *cut < schema_ends + 64 || cut % 131 == 0 || cut + 200 > bytes.len());
-    for cut in cuts {
-        match read(&bytes[..cut]) {
+    let mut refused = 0;
+    for cut in (0..bytes.len()).rev() {
+        file.set_len(cut as u64).unwrap();
+        match read_file(&path) {
             Ok((all, source)) => {
-                assert!(cut >= schema_ends);
+                assert_eq!(refused, 0, "cut at {cut}: a longer file was refused");
                 assert!(whole.starts_with(&all), "what is read is true");
                 assert!(!source.info().complete && source.broken().is_some(), "cut at {cut} is said");
                 counts.push(all.len());
             }
             Err(error) => {
                 assert_eq!(error.kind(), Kind::BadInput, "{error}");
-                assert!(cut < schema_ends);
+                refused += 1;
             }
         }
     }
-    assert!(counts.is_sorted() && counts.last() == Some(&whole.len()));
+    assert!(counts.is_sorted_by(|longer, shorter| longer >= shorter) && counts.first() == Some(&whole.len()));
+    counts.dedup();
+    assert_eq!(counts.len(), 3, "both blocks, one, none");
+    assert!(counts.last() == Some(&0) && refused < 4096, "only a file without its schema is refused: {refused} bytes");
 }
 
 #[test]
@@ -174,4 +186,60 @@ fn a_replay_is_deterministic() {
     let (kept, first) = replay();
     assert_eq!(kept, 1000);
     assert_eq!(replay().1, first);
+}
+
+/// Blocks as a writer makes them, whatever is in them.
+fn block(kind: u8, items: u32, plain: &[u8]) -> Vec<u8> {
+    let packed = lz4_flex::block::compress(plain);
+    let mut bytes = b"SKBK".to_vec();
+    bytes.extend([kind, 0, 0, 0]);
+    for number in [packed.len() as u32, plain.len() as u32, items] {
+        bytes.extend(number.to_le_bytes());
+    }
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&bytes);
+    checksum.update(&packed);
+    bytes.extend(checksum.finalize().to_le_bytes());
+    bytes.extend(packed);
+    bytes
+}
+
+fn file(schema: &str, blocks: &[Vec<u8>]) -> Vec<u8> {
+    [b"SKEPREC\x01".to_vec(), block(1, 1, schema.as_bytes()), blocks.concat()].concat()
+}
+
+#[test]
+fn a_file_that_means_no_good_is_refused_or_read_up_to_the_harm() {
+    let one = r#"{"name":"n","stride":8,"fields":[{"name":"a","kind":9,"offset":0,"size":8}]}"#;
+    let (good, _) = read(&file(one, &[block(2, 2, &[7; 16])])).unwrap();
+    assert_eq!(good, [7; 16]);
+    // More memory than the file has bytes, fields without end, records of nothing, fields outside of them.
+    let many = format!(r#"{{"name":"n","stride":8,"fields":[{}]}}"#, vec![r#"{"name":"a"}"#; 100_000].join(","));
+    let few = vec![r#"{"name":"a","kind":9,"offset":0,"size":8}"#; 2].join(",");
+    for schema in [
+        many.as_str(),
+        &format!(r#"{{"name":"n","stride":8,"fields":[{few}]}}"#),
+        r#"{"name":"n","stride":0,"fields":[]}"#,
+        r#"{"name":"n","stride":18446744073709551615,"fields":[]}"#,
+        r#"{"name":"n","stride":8,"fields":[{"name":"a","kind":9,"offset":18446744073709551615,"size":8}]}"#,
+        r#"{"name":"n","stride":8,"fields":[{"name":"a","kind":9,"offset":1,"size":8}]}"#,
+        r#"{"name":"n","stride":8,"fields":[{"name":"a","kind":99,"offset":0,"size":8}]}"#,
+        "[]",
+        "",
+    ] {
+        let error = read(&file(schema, &[])).err().unwrap_or_else(|| panic!("{schema:.80} was read"));
+        assert_eq!(error.kind(), Kind::BadInput, "{error}");
+    }
+    for (bad, words) in [
+        (block(2, 3, &[7; 16]), "another length"),
+        (block(2, u32::MAX, &[7; 16]), "another length"),
+        (block(3, 1, b"[[[[[["), "stacks that cannot be read"),
+        (block(3, 1, "[".repeat(1 << 20).as_bytes()), "stacks that cannot be read"),
+        (block(3, 1, br#"[[1,[["name"]]]]"#), "stacks that cannot be read"),
+        (block(9, 0, b""), "start no block"),
+    ] {
+        let (all, source) = read(&file(one, &[block(2, 2, &[7; 16]), bad, block(2, 2, &[8; 16])])).unwrap();
+        assert_eq!(all, [7; 16], "{words}");
+        assert!(source.broken().is_some_and(|why| why.contains(words)), "{words}: {:?}", source.broken());
+    }
 }

@@ -275,6 +275,10 @@ impl Source for CollectorSource {
         self.lost
     }
 
+    fn sums(&self) -> bool {
+        self.counts.is_some()
+    }
+
     fn stacks(&self) -> StackTable {
         self.stacks.clone()
     }

@@ -1,4 +1,5 @@
 use super::block::{self, Block, Kind, Next};
+use serde::Deserialize;
 use serde_json::Value;
 use skep_error::{Error, Kind as ErrorKind, Result, ResultExt as _};
 use skep_event::{Field, FieldKind, Frame, Lost, Place, Schema, StackTable};
@@ -54,7 +55,12 @@ impl RecordSource {
     /// schema ends.
     pub fn open(path: &Path) -> Result<Self> {
         let doing = || format!("reading {}", path.display());
-        let file = File::open(path).context(|| format!("opening {}", path.display()))?;
+        let opening = || format!("opening {}", path.display());
+        // A pipe in its place would keep everybody waiting.
+        if !std::fs::metadata(path).context(opening)?.is_file() {
+            return Err(Error::new(ErrorKind::BadInput, "it is not a file").context(opening()));
+        }
+        let file = File::open(path).context(opening)?;
         let mut file = BufReader::with_capacity(256 * 1024, file);
         let mut magic = Vec::new();
         file.by_ref().take(block::MAGIC.len() as u64).read_to_end(&mut magic).context(doing)?;
@@ -103,7 +109,7 @@ impl RecordSource {
     /// Leaves out the batches that end before `time_ns`; stacks are still read. Without an index nothing is left out.
     ///
     /// # Errors
-    /// `Io` if the file cannot be read.
+    /// `Io` if the file cannot be read, `BadInput` if its stacks cannot.
     pub fn start_at(&mut self, time_ns: u64) -> Result<()> {
         let batch = |entry: &&Entry| entry.kind == Kind::Batch as u8 && entry.last_time >= time_ns;
         let Some(start) = self.index.iter().find(batch).map(|entry| entry.offset) else { return Ok(()) };
@@ -116,8 +122,12 @@ impl RecordSource {
         let doing = |path: &Path| format!("reading {}", path.display());
         for offset in earlier_stacks {
             self.file.seek(SeekFrom::Start(offset)).context(|| doing(&self.path))?;
-            if let Next::Block(block) = block::decode(&mut self.file).context(|| doing(&self.path))? {
-                self.take(block);
+            if let Next::Block(block) = block::decode(&mut self.file).context(|| doing(&self.path))?
+                && let Err(why) = self.take(block)
+            {
+                return Err(
+                    Error::new(ErrorKind::BadInput, format!("at byte {offset}: {why}")).context(doing(&self.path))
+                );
             }
         }
         self.file.seek(SeekFrom::Start(start)).context(|| doing(&self.path))?;
@@ -138,77 +148,113 @@ impl RecordSource {
         }
         self.file.seek(SeekFrom::Start(at))?;
         let Next::Block(Block { kind: Kind::Index, plain, .. }) = block::decode(&mut self.file)? else { return Ok(()) };
-        let Ok(index) = serde_json::from_slice::<Value>(&plain) else { return Ok(()) };
-        let number = |value: &Value| value.as_u64().unwrap_or(0);
-        let entries = index["blocks"].as_array().map(Vec::as_slice).unwrap_or_default();
-        self.index = entries
-            .iter()
-            .map(|entry| Entry {
-                kind: number(&entry[0]) as u8,
-                offset: number(&entry[1]),
-                last_time: number(&entry[4]),
-            })
+        let Ok(index) = serde_json::from_slice::<Index>(&plain) else { return Ok(()) };
+        self.index = index
+            .blocks
+            .into_iter()
+            .map(|(kind, offset, _, _, last_time)| Entry { kind, offset, last_time })
             .filter(|entry| entry.offset < length)
             .collect();
         self.info.complete = true;
-        self.info.records = index["counters"]["kept"].as_u64();
-        self.info.lost = read_lost(&index["counters"]);
+        self.info.records = Some(index.counters.kept);
+        self.info.lost = index.counters.lost();
         Ok(())
     }
 
     /// Takes the next block; false at the end of what can be read.
     fn advance(&mut self) -> Result<bool> {
         let next = block::decode(&mut self.file).context(|| format!("reading {}", self.path.display()))?;
-        match next {
+        let (path, offset) = (self.path.display().to_string(), self.offset);
+        let taken = match next {
             Next::Block(block) => {
                 self.offset += block.size;
-                self.take(block);
-                Ok(!self.ended)
+                self.take(block).map_err(|why| format!("{path} is good up to byte {offset}: {why}"))
             }
-            Next::End => {
-                self.broken =
-                    Some(format!("{} was not finished: it ends at byte {}", self.path.display(), self.offset));
-                Ok(false)
-            }
-            Next::Broken(why) => {
-                self.broken = Some(format!("{} is good up to byte {}: {why}", self.path.display(), self.offset));
-                Ok(false)
-            }
-        }
+            Next::End => Err(format!("{path} was not finished: it ends at byte {offset}")),
+            Next::Broken(why) => Err(format!("{path} is good up to byte {offset}: {why}")),
+        };
+        self.broken = taken.err();
+        Ok(!self.ended && self.broken.is_none())
     }
 
-    fn take(&mut self, block: Block) {
+    /// Takes in a block; why not, where its content is none that a writer makes.
+    fn take(&mut self, block: Block) -> Result<(), &'static str> {
         match block.kind {
             Kind::Batch if block.plain.len() == block.items as usize * self.schema.stride() => {
                 self.current = block.plain;
                 self.at = 0;
             }
-            Kind::Batch => {
-                self.broken = Some(format!("{}: a batch of another length than it says", self.path.display()));
-                self.ended = true;
-            }
-            Kind::Stacks => read_stacks(&block.plain, &self.stacks),
+            Kind::Batch => return Err("a batch of another length than it says"),
+            Kind::Stacks => self.learn(serde_json::from_slice(&block.plain).map_err(|_| "stacks that cannot be read")?),
             Kind::Counters => {
-                if let Ok(counters) = serde_json::from_slice(&block.plain) {
-                    self.info.lost = read_lost(&counters);
-                }
+                let counters: Counters =
+                    serde_json::from_slice(&block.plain).map_err(|_| "counters that cannot be read")?;
+                self.info.lost = counters.lost();
             }
             Kind::End => self.ended = true,
             Kind::Schema | Kind::Index => {}
         }
+        Ok(())
+    }
+
+    fn learn(&mut self, stacks: Vec<(i64, Vec<FrameRow>)>) {
+        let frame = |(address, name, module, build_id, file_offset, file, line, kernel): FrameRow| Frame {
+            address,
+            name,
+            module,
+            build_id,
+            file_offset,
+            file,
+            line,
+            kernel,
+        };
+        for (id, frames) in stacks {
+            self.stacks.insert(id, frames.into_iter().map(frame).collect());
+        }
     }
 }
 
-fn read_lost(counters: &Value) -> Lost {
-    let number = |name: &str| counters[name].as_u64().unwrap_or(0);
-    Lost { kernel: number("lost_kernel"), filter: number("lost_filter"), queue: number("lost_queue") }
+/// A frame as a block of stacks holds it: address, name, module, build id, offset in the file, source file, line, whether of the kernel.
+type FrameRow = (u64, String, String, String, u64, String, u32, bool);
+
+/// The block of the index: kind, offset, items, first and last time of each block before it.
+#[derive(Deserialize)]
+struct Index {
+    blocks: Vec<(u8, u64, u32, u64, u64)>,
+    counters: Counters,
 }
+
+/// The block of the counters.
+#[derive(Deserialize)]
+struct Counters {
+    kept: u64,
+    lost_kernel: u64,
+    lost_filter: u64,
+    lost_queue: u64,
+}
+
+impl Counters {
+    fn lost(&self) -> Lost {
+        Lost { kernel: self.lost_kernel, filter: self.lost_filter, queue: self.lost_queue }
+    }
+}
+
+/// Bytes of a schema and fields of it at most: many times what any collector has.
+const MAX_SCHEMA: usize = 1 << 20;
+const MAX_FIELDS: usize = 1024;
 
 fn read_schema(plain: &[u8]) -> Result<Schema> {
     let bad = |what: &str| Error::new(ErrorKind::BadInput, format!("its schema has {what}"));
+    if plain.len() > MAX_SCHEMA {
+        return Err(bad("more bytes than any schema needs"));
+    }
     let json: Value = serde_json::from_slice(plain).map_err(|error| Error::wrap(ErrorKind::BadInput, error))?;
+    let rows = json["fields"].as_array().ok_or_else(|| bad("no fields"))?;
+    if rows.len() > MAX_FIELDS {
+        return Err(bad("more fields than any record has"));
+    }
     let mut fields = Vec::new();
-    for field in json["fields"].as_array().ok_or_else(|| bad("no fields"))? {
+    for field in rows {
         let number = |name: &str| field[name].as_u64().and_then(|number| usize::try_from(number).ok());
         let kind = number("kind").and_then(|raw| u8::try_from(raw).ok()).and_then(FieldKind::from_raw);
         let (Some(name), Some(kind), Some(offset), Some(size)) =
@@ -230,26 +276,6 @@ fn read_schema(plain: &[u8]) -> Result<Schema> {
         return Err(bad("records larger than a block"));
     }
     Schema::new(json["name"].as_str().unwrap_or("events"), stride, fields)
-}
-
-fn read_stacks(plain: &[u8], stacks: &StackTable) {
-    let Ok(Value::Array(list)) = serde_json::from_slice::<Value>(plain) else { return };
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let frame = |frame: &Value| Frame {
-        address: frame[0].as_u64().unwrap_or(0),
-        name: text(&frame[1]),
-        module: text(&frame[2]),
-        build_id: text(&frame[3]),
-        file_offset: frame[4].as_u64().unwrap_or(0),
-        file: text(&frame[5]),
-        line: frame[6].as_u64().and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
-        kernel: frame[7].as_bool().unwrap_or(false),
-    };
-    for stack in list {
-        if let (Some(id), Some(frames)) = (stack[0].as_i64(), stack[1].as_array()) {
-            stacks.insert(id, frames.iter().map(frame).collect());
-        }
-    }
 }
 
 impl Source for RecordSource {

@@ -4,11 +4,14 @@ use serde_json::json;
 use skep_error::{Error, Kind as ErrorKind, Result};
 use skep_event::{Batch, Field, Place, Schema, StackTable};
 use skep_flow::{Sink, Summary};
+use std::time::{Duration, Instant};
 
 /// Bytes of records in a block before it is written.
 const BLOCK: usize = 256 * 1024;
 /// Stacks in a block at most.
 const STACKS: usize = 1024;
+/// The longest that records wait for a block to be full: what a kill of the process costs.
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// Writes a record file.
 pub(crate) struct RecordSink {
@@ -22,6 +25,8 @@ pub(crate) struct RecordSink {
     index: Vec<serde_json::Value>,
     total: u64,
     times: Option<(u64, u64)>,
+    /// When records were written last.
+    written: Instant,
 }
 
 impl RecordSink {
@@ -37,6 +42,7 @@ impl RecordSink {
             index: Vec::new(),
             total: 0,
             times: None,
+            written: Instant::now(),
         }
     }
 
@@ -77,6 +83,7 @@ impl RecordSink {
     }
 
     fn write_records(&mut self) -> Result<()> {
+        self.written = Instant::now();
         if self.count == 0 {
             return Ok(());
         }
@@ -133,7 +140,14 @@ impl Sink for RecordSink {
                 self.write_records()?;
             }
         }
+        if self.written.elapsed() >= LONGEST {
+            self.write_records()?;
+        }
         Ok(())
+    }
+
+    fn idle(&mut self) -> Result<()> {
+        self.write_records()
     }
 
     fn finish(&mut self, _: &Schema, summary: &Summary) -> Result<()> {
