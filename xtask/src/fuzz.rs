@@ -1,12 +1,12 @@
-//! `xtask fuzz`: a fuzz target for so many seconds or inputs, guided by coverage, with the toolchain that builds the rest.
+//! `xtask fuzz`: each fuzz target for so many seconds or inputs, guided by coverage, with the toolchain that builds the rest.
 //!
 //! libFuzzer needs the compiler's coverage instrumentation, not a sanitizer, and rustc passes its flags on to LLVM without
 //! being a nightly: so there is neither cargo-fuzz nor a second toolchain to install. The seed is printed; the same seed,
-//! target and number of inputs give the same run on an empty corpus. The corpus begins with every committed module up to 128 KiB and with
-//! entropy for generated ones, and grows in the target directory.
+//! target and number of inputs give the same run on an empty corpus. The corpus begins with what [`TARGETS`] says, and grows in the
+//! target directory.
 
 use crate::process::{self, cargo, root, target};
-use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,13 +17,12 @@ use std::{
 /// What `xtask fuzz` takes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The target: a name of fuzz/fuzz_targets
-    #[arg(default_value = "inspect")]
-    name: String,
-    /// Ends after so many seconds
+    /// The target: a name of fuzz/fuzz_targets; all of them in turn if not said
+    name: Option<String>,
+    /// Ends each after so many seconds
     #[arg(long, default_value_t = 60)]
     seconds: u32,
-    /// Ends after so many inputs, however long it takes
+    /// Ends each after so many inputs, however long it takes
     #[arg(long)]
     inputs: Option<u64>,
     /// Where the random numbers begin; the time if not said
@@ -49,32 +48,46 @@ const LONGEST_INPUT: u64 = 256 << 10;
 /// Seeds of entropy, for modules of wasm-smith's.
 const ENTROPY_SEEDS: u64 = 200;
 
-/// Builds and runs the target; 1 if it found something.
+/// Writes the inputs to begin with into a directory, and says what they are.
+type Seeds = fn(&Path) -> Result<String>;
+
+/// The targets, and what their corpus begins with.
+const TARGETS: &[(&str, Seeds)] = &[("inspect", modules), ("record", recordings)];
+
+/// Builds and runs the targets; 1 if one found something.
 pub(crate) fn run(args: &Args) -> Result<u8> {
+    let chosen: Vec<_> =
+        TARGETS.iter().filter(|(name, _)| args.name.as_ref().is_none_or(|wanted| wanted == name)).collect();
+    if chosen.is_empty() {
+        let names = TARGETS.iter().map(|(name, _)| *name);
+        let name = args.name.as_deref().unwrap_or_default();
+        return Err(
+            Error::new(Kind::NotFound, format!("there is no fuzz target {name}")).help(did_you_mean(name, names))
+        );
+    }
+    let mut all_good = true;
+    for (name, seeds) in chosen {
+        all_good &= fuzz(name, *seeds, args)?;
+    }
+    Ok(u8::from(!all_good))
+}
+
+/// Whether the target found nothing.
+fn fuzz(name: &str, make_seeds: Seeds, args: &Args) -> Result<bool> {
     let out = target().join("fuzz");
-    let (corpus, seeds, found) =
-        (out.join("corpus").join(&args.name), out.join("seeds"), out.join("found").join(&args.name));
+    let [corpus, seeds, found] = ["corpus", "seeds", "found"].map(|kind| out.join(kind).join(name));
     for dir in [&corpus, &seeds, &found] {
         fs::create_dir_all(dir).context(|| format!("making {}", dir.display()))?;
     }
-    let program = build(&args.name, &out)?;
-    let mut modules = Vec::new();
-    for dir in ["examples", "gadgets", "tests", "benches"] {
-        collect(&root().join(dir), &mut modules);
-    }
-    modules.sort();
-    for (number, module) in modules.iter().enumerate() {
-        let seed = seeds.join(format!("module-{number}"));
-        fs::copy(module, &seed).context(|| format!("copying {} to {}", module.display(), seed.display()))?;
-    }
-    entropy(&seeds)?;
+    let program = build(name, &out)?;
+    let beginning = make_seeds(&seeds)?;
     let seed = args.seed.unwrap_or_else(|| {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(1, |time| time.subsec_nanos() ^ time.as_secs() as u32)
             .max(1)
     });
-    println!("fuzz: {}, seed {seed}, {} modules and {ENTROPY_SEEDS} entropies to begin with", args.name, modules.len());
+    println!("fuzz: {name}, seed {seed}, {beginning} to begin with");
     let mut command = Command::new(&program);
     command.args([format!("-seed={seed}"), format!("-max_len={LONGEST_INPUT}")]);
     command.args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", "-print_funcs=0", "-verbosity=0"]);
@@ -87,21 +100,63 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     if !good {
         eprintln!("fuzz: run it again on what was found: {} {}/<file>", program.display(), found.display());
     }
-    Ok(u8::from(!good))
+    Ok(good)
 }
 
 fn build(name: &str, out: &Path) -> Result<PathBuf> {
     let host = crate::test::host_triple()?;
     let manifest = root().join("fuzz/Cargo.toml");
-    if !root().join("fuzz/fuzz_targets").join(format!("{name}.rs")).is_file() {
-        return Err(Error::new(Kind::NotFound, format!("there is no fuzz target {name}")).help("see fuzz/fuzz_targets"));
-    }
     let mut command = cargo();
     command.args(["build", "--release", "--quiet", "--locked", "--bin", name, "--target", &host, "--manifest-path"]);
     // With --target the flags reach neither build scripts nor macros.
     command.arg(&manifest).arg("--target-dir").arg(out).env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
     process::succeed(&mut command)?;
     Ok(out.join(host).join("release").join(name))
+}
+
+/// Every committed module of a moderate size, and entropy for generated ones.
+fn modules(seeds: &Path) -> Result<String> {
+    let mut modules = Vec::new();
+    for dir in ["examples", "gadgets", "tests", "benches"] {
+        collect(&root().join(dir), &mut modules);
+    }
+    modules.sort();
+    for (number, module) in modules.iter().enumerate() {
+        let seed = seeds.join(format!("module-{number}"));
+        fs::copy(module, &seed).context(|| format!("copying {} to {}", module.display(), seed.display()))?;
+    }
+    entropy(seeds)?;
+    Ok(format!("{} modules and {ENTROPY_SEEDS} entropies", modules.len()))
+}
+
+/// A record file in the form that the target puts together. All fields lie at the start of records of 8 bytes.
+fn recordings(seeds: &Path) -> Result<String> {
+    const SCHEMA: &str = r#"{"name":"cpu","stride":8,"fields":[
+        {"name":"pid","kind":8,"offset":0,"size":4},{"name":"comm","kind":13,"offset":0,"size":8},
+        {"name":"user_stack_id","kind":5,"offset":0,"size":8},{"name":"kernel_stack_id","kind":5,"offset":0,"size":8},
+        {"name":"count","kind":9,"offset":0,"size":8,"hidden":true,"tags":["t"],"annotations":{"columns.width":"9"}}]}"#;
+    const STACKS: &str = r#"[[1,[[4096,"main","/bin/x","c0ffee",16,"x.c",7,false]]],[2,[]]]"#;
+    const COUNTERS: &str = r#"{"events":3,"kept":3,"lost_kernel":1,"lost_filter":0,"lost_queue":0,"elapsed_ns":5}"#;
+    let index = format!(r#"{{"blocks":[[2,700,2,1,2]],"counters":{COUNTERS}}}"#);
+    let records = [1u64, 2, u64::from_le_bytes(*b"worker\0\0")].map(u64::to_le_bytes).concat();
+    let mut seed = vec![b'!'];
+    for (kind, plain) in [
+        (1, SCHEMA.as_bytes()),
+        (3, STACKS.as_bytes()),
+        (2, &records),
+        (4, COUNTERS.as_bytes()),
+        (5, index.as_bytes()),
+        (6, &700u64.to_le_bytes()),
+    ] {
+        seed.push(kind);
+        seed.extend_from_slice(&(plain.len() as u32).to_le_bytes()[..3]);
+        seed.extend_from_slice(plain);
+    }
+    for (name, bytes) in [("blocks", seed.as_slice()), ("magic", b"SKEPREC\x01SKBK\x01")] {
+        let path = seeds.join(name);
+        fs::write(&path, bytes).context(|| format!("writing {}", path.display()))?;
+    }
+    Ok("2 files".to_owned())
 }
 
 fn collect(dir: &Path, modules: &mut Vec<PathBuf>) {
