@@ -248,7 +248,7 @@ fn what_cannot_work_is_said_before_anything_is_attached() {
     std::fs::write(&no_filter, b"not wasm").unwrap();
     let no_filter = no_filter.to_str().unwrap();
     let slow = filter("slow");
-    let cases: [(&[&str], i32, &str); 10] = [
+    let cases: [(&[&str], i32, &str); 19] = [
         (&["profile", "cpu", "-d", "1s", "-o", "/nonexistent/x.svg"], 66, "/nonexistent/x.svg"),
         (&["profile", "cpu", "-d", "1s", "-o", "x.unknown"], 2, "--format"),
         (&["profile", "cpu", "-d", "1s", "--format", "flamegrap"], 2, "did you mean \"flamegraph\"?"),
@@ -256,6 +256,15 @@ fn what_cannot_work_is_said_before_anything_is_attached() {
         (&["trace", "syscall", "-d", "1s", "--filter", "/nonexistent.wasm"], 66, "/nonexistent.wasm"),
         (&["trace", "syscall", "-d", "1s", "--syscall", "nanoslep"], 2, "nanosleep"),
         (&["trace", "syscall", "-d", "1s", "--where", "duration_ns"], 2, "no filter term"),
+        (&["profile", "cpu", "-d", "1s", "-o", "x.folds"], 2, "did you mean .folded?"),
+        (&["profile", "cpu", "-d", "1s", "--format", "histogram"], 2, "offcpu"),
+        (&["profile", "cpu", "-d", "1s", "--by", "comm"], 2, "--format histogram"),
+        (&["profile", "cpu", "-d", "1s", "--fields", "pid"], 2, "formats with rows"),
+        (&["profile", "cpu", "-d", "1s", "--syscall", "read"], 2, "--syscall says nothing about cpu"),
+        (&["profile", "cpu", "-d", "1s", "--min", "1ms"], 2, "it is for lock, syscall, offcpu"),
+        (&["trace", "lock", "-d", "1s", "--arguments"], 2, "it is for syscall"),
+        (&["trace", "syscall", "-d", "1s", "--freq", "99"], 2, "it is for cpu"),
+        (&["trace", "syscall", "-d", "1s", "--filter", "/dev/null"], 65, "/dev/null"),
         (&["record", "-d", "1s"], 2, "-o FILE.skep"),
         (&["replay", no_filter], 65, "no record file"),
         (&["replay", "/nonexistent.skep", "--filter", &slow], 66, "/nonexistent.skep"),

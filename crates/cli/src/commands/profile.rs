@@ -156,11 +156,11 @@ struct Live {
     #[arg(long, value_name = "NAME")]
     comm: Option<String>,
 
-    /// Samples a second and CPU
-    #[arg(long, default_value_t = 99, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    freq: u32,
+    /// Samples a second and CPU, of `cpu`; 99 if not given
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    freq: Option<u32>,
 
-    /// Leaves out waits and calls that took less
+    /// Leaves out waits, calls and times off the CPU that took less
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     min: Option<Duration>,
 
@@ -273,6 +273,7 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8> {
 }
 
 fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
+    live.check(collector)?;
     let outputs = live.out.choose(usual)?;
     let through = live.through.through();
     let options = live.options(collector, &outputs)?;
@@ -286,8 +287,9 @@ impl Live {
         let stacks = self.stacks || outputs.iter().any(|output| output.format.is_of_stacks());
         let recorded = outputs.iter().any(|output| output.format == Format::Record);
         let always = matches!(collector, Collector::Cpu | Collector::OffCpu) || recorded;
+        let usual = CollectorOptions::default();
         Ok(CollectorOptions {
-            frequency: self.freq,
+            frequency: self.freq.unwrap_or(usual.frequency),
             pid: self.pid,
             cgroup: self.cgroup.clone(),
             comm: self.comm.clone(),
@@ -297,8 +299,27 @@ impl Live {
             // On the way out of a system call the kernel's stack says nothing.
             kernel_stacks: (stacks || always) && collector != Collector::Syscall,
             arguments: self.arguments,
-            ..CollectorOptions::default()
+            ..usual
         })
+    }
+
+    /// An option that says nothing to the collector is refused, not passed over.
+    fn check(&self, collector: Collector) -> Result<()> {
+        use Collector::{Cpu, Lock, OffCpu, Syscall};
+        let options: [(&str, bool, &[Collector]); 4] = [
+            ("--freq", self.freq.is_some(), &[Cpu]),
+            ("--min", self.min.is_some(), &[Lock, Syscall, OffCpu]),
+            ("--syscall", !self.syscall.is_empty(), &[Syscall]),
+            ("--arguments", self.arguments, &[Syscall]),
+        ];
+        match options.into_iter().find(|(_, given, of)| *given && !of.contains(&collector)) {
+            None => Ok(()),
+            Some((option, _, of)) => {
+                let of: Vec<&str> = of.iter().map(|collector| collector.name()).collect();
+                let text = format!("{option} says nothing about {}", collector.name());
+                Err(Error::new(Kind::Usage, text).help(format!("it is for {}", of.join(", "))))
+            }
+        }
     }
 }
 
@@ -343,9 +364,19 @@ fn difference(args: &Diff) -> Result<u8> {
         Some(path) => skep_sinks::Output::create(path)?,
         None => skep_sinks::Output::stdout(),
     };
-    output.write(&svg)?;
-    output.flush()?;
-    Ok(0)
+    end(output.write(&svg).and_then(|()| output.flush()))
+}
+
+/// The exit code. A reader of standard output that has gone ends the command quietly, as it ends any other in a pipe.
+fn end(result: Result<()>) -> Result<u8> {
+    let gone = |error: &Error| {
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+        source.is_some_and(|source| source.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    match result {
+        Err(error) if gone(&error) => Ok(0),
+        result => result.map(|()| 0),
+    }
 }
 
 /// Runs with signals and the progress line, and says at the end what came of it.
@@ -359,13 +390,12 @@ fn run(
     let mut line = ProgressLine::new(stop, control.clone(), outputs);
     let result = work(&control, &mut |progress| line.show(progress));
     line.clear();
-    summarise(&result?);
-    Ok(0)
+    end(result.map(|summary| summarise(&summary)))
 }
 
 fn summarise(summary: &Summary) {
     let Summary { events, kept, lost, .. } = summary;
-    console::note(&format!("{events} records, {kept} kept; {lost}"));
+    console::note(&format!("{events} events, {kept} kept; {lost}"));
     for counters in &summary.operators {
         let failures = counters.faults.trapped + counters.faults.exhausted;
         if counters.dropped > 0 || failures > 0 {
@@ -414,7 +444,7 @@ impl ProgressLine {
         self.next = Instant::now() + Duration::from_millis(200);
         self.shown = true;
         let left = match progress.left {
-            Some(left) => format!("{}s left", left.as_secs()),
+            Some(left) => format!("{}s left", left.as_secs_f64().ceil()),
             None => "Ctrl-C ends".to_owned(),
         };
         let lost = progress.lost.unwanted();

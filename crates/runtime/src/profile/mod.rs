@@ -129,15 +129,19 @@ pub fn replay(
     report: impl FnMut(&Progress),
 ) -> Result<Summary> {
     let mut source = RecordSource::open(file)?;
+    let mut through = through.clone();
     if let Some(time) = start_at {
+        // The index leaves out whole batches, and the first one that is read began earlier.
         source.start_at(time)?;
+        let since = format!("timestamp_ns>={time}");
+        through.condition = Some(through.condition.map_or(since.clone(), |condition| format!("{since},{condition}")));
     }
     if outputs.iter().any(|output| output.path.as_deref().is_some_and(|path| same_file(path, file))) {
         return Err(Error::new(Kind::Usage, format!("{} cannot be both read and written", file.display())));
     }
     let name = Source::schema(&source).name().to_owned();
     let shown = Shown { name: &name, frequency: 0, arguments: true };
-    Prepared::new(&shown, through, outputs)?.run(Box::new(source), control, report)
+    Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report)
 }
 
 fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
@@ -151,6 +155,26 @@ pub fn measure_of(collector: &str) -> Measure {
         "syscall" => Measure::Duration,
         _ => Measure::Samples,
     }
+}
+
+/// What is asked for in vain is said, not passed over.
+fn check(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result<()> {
+    let any = |fits: fn(Format) -> bool| outputs.iter().any(|output| fits(output.format));
+    let histogram = any(|format| format == Format::Histogram);
+    if histogram && measure_of(shown.name) == Measure::Samples {
+        return Err(Error::new(Kind::Usage, "samples of a CPU take no time that a histogram could show")
+            .help("offcpu, lock and syscall have times; for samples there are top, folded and flamegraph"));
+    }
+    if through.histogram_key.is_some() && !histogram {
+        return Err(
+            Error::new(Kind::Usage, "--by makes histograms, and no output is one").help("add --format histogram")
+        );
+    }
+    if through.fields.is_some() && !any(Format::is_of_rows) {
+        return Err(Error::new(Kind::Usage, "--fields chooses what rows show, and no output has rows")
+            .help("formats with rows: table, jsonl, chrome, parquet"));
+    }
+    Ok(())
 }
 
 /// What is known of events before they come.
@@ -169,6 +193,7 @@ struct Prepared {
 
 impl Prepared {
     fn new(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result<Self> {
+        check(shown, through, outputs)?;
         let mut operators: Vec<Box<dyn Operator>> = filters(through)?;
         if let Some(condition) = &through.condition {
             operators.push(Box::new(Filter::new(condition)?));

@@ -1,0 +1,177 @@
+//! What becomes of what `skep trace`, `profile` and `record` write, when they are killed, when nobody reads it, when a disk is full.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+use skep_suite::{Finished, Run, kernel_gate, skep};
+
+/// A program that runs until it is dropped.
+struct Program(Child);
+
+impl Program {
+    fn start(program: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    /// System calls without pause.
+    fn busy() -> Self {
+        Self::start("dd", &["if=/dev/zero", "of=/dev/null", "bs=1"])
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `there`, which has to come to pass within a minute.
+fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !there() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn replayed(file: &Path) -> Finished {
+    let finished = Run::skep(["replay".as_ref(), file.as_os_str(), "--format".as_ref(), "jsonl".as_ref()]).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    finished
+}
+
+#[test]
+fn kernel_a_recorder_that_is_killed_leaves_all_but_its_last_second() {
+    if !kernel_gate("a recorder that is killed") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("killed.skep");
+    let length = || fs::metadata(&file).map_or(0, |metadata| metadata.len());
+    let record = |pid: &str| Run::skep(["record", "syscall", "--pid", pid, "-o", file.to_str().unwrap()]);
+    let ended = |run: Run| {
+        run.signal(Signal::KILL);
+        assert_eq!(run.finish().code, None);
+        let replay = replayed(&file);
+        for words in ["killed.skep", "was not finished"] {
+            assert!(replay.stderr.contains(words), "{}", replay.stderr);
+        }
+        replay
+    };
+    let busy = Program::busy();
+    let run = record(&busy.pid());
+    wait_until("a megabyte is recorded", || length() > 1 << 20);
+    let calls = ended(run).stdout;
+    assert!(calls.len() > 10_000, "{} calls", calls.len());
+    assert!(calls.iter().all(|call| call.contains(r#""comm":"dd""#)));
+
+    // One that makes a few calls and then none for a while: they fill no block, and nothing comes that could push them out.
+    let quiet = Program::start("sh", &["-c", "while :; do sleep 3; done"]);
+    fs::remove_file(&file).unwrap();
+    let run = record(&quiet.pid());
+    wait_until("the schema is written", || length() > 100);
+    let start = length();
+    wait_until("a few calls are recorded", || length() > start);
+    assert!(!ended(run).stdout.is_empty());
+}
+
+#[test]
+fn kernel_a_reader_that_has_gone_ends_a_trace_quietly() {
+    if !kernel_gate("a trace that nobody reads") {
+        return;
+    }
+    let busy = Program::busy();
+    for format in ["table", "jsonl", "chrome"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(skep());
+        command
+            .args(["trace", "syscall", "--pid", &busy.pid(), "--format", format])
+            .stdin(Stdio::null())
+            .stdout(writer);
+        let output = command.stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), stderr.as_ref()), (Some(0), ""), "{format}");
+    }
+}
+
+#[test]
+fn kernel_an_output_that_fails_takes_no_other_with_it() {
+    if !kernel_gate("a profile to a full disk and elsewhere") {
+        return;
+    }
+    let busy = Program::busy();
+    let dir = tempfile::tempdir().unwrap();
+    let good = dir.path().join("good.folded");
+    let finished = Run::skep([
+        "profile",
+        "cpu",
+        "-d",
+        "500ms",
+        "--pid",
+        &busy.pid(),
+        "--format",
+        "folded",
+        "-o",
+        "/dev/full",
+        "-o",
+        good.to_str().unwrap(),
+    ])
+    .finish();
+    assert_eq!(finished.code, Some(74), "{}", finished.stderr);
+    assert!(finished.stderr.contains("writing /dev/full: No space left"), "{}", finished.stderr);
+    let stacks = fs::read_to_string(good).unwrap();
+    assert!(!stacks.is_empty() && stacks.lines().all(|line| line.starts_with("dd;")), "{stacks}");
+}
+
+#[test]
+fn kernel_events_are_counted_where_they_are_added_up_in_the_kernel() {
+    if !kernel_gate("counts of a histogram") {
+        return;
+    }
+    let busy = Program::busy();
+    let finished =
+        Run::skep(["trace", "syscall", "-d", "500ms", "--pid", &busy.pid(), "--format", "histogram"]).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    let shown: u64 =
+        finished.stdout.iter().filter_map(|row| row.split([':', '|']).nth(1)?.trim().parse::<u64>().ok()).sum();
+    let said: u64 = finished.stderr.split(' ').nth(1).unwrap().parse().unwrap();
+    assert!(shown == said && said > 10_000, "{shown} are shown: {}", finished.stderr);
+}
+
+#[test]
+fn kernel_a_replay_since_a_time_leaves_out_what_ended_before() {
+    if !kernel_gate("a recording with times") {
+        return;
+    }
+    let busy = Program::busy();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.skep").to_str().unwrap().to_owned();
+    let recorded = Run::skep(["record", "syscall", "-d", "500ms", "--pid", &busy.pid(), "-o", &file]).finish();
+    assert_eq!(recorded.code, Some(0), "{}", recorded.stderr);
+    let times = |since: &str| -> Vec<u64> {
+        let replay = Run::skep(["replay", &file, "--since", since, "--format", "jsonl"]).finish();
+        assert_eq!(replay.code, Some(0), "{}", replay.stderr);
+        let time = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["timestamp_ns"].as_u64();
+        replay.stdout.iter().filter_map(time).collect()
+    };
+    let all = times("0");
+    for index in [0, 1, all.len() / 3, all.len() - 1] {
+        let wanted: Vec<u64> = all.iter().copied().filter(|time| *time >= all[index]).collect();
+        assert_eq!(times(&all[index].to_string()), wanted, "since event {index} of {}", all.len());
+    }
+    assert!(times(&u64::MAX.to_string()).is_empty());
+}
