@@ -9,7 +9,7 @@ SKEP   := $(TARGET)/release/skep
 XTASK   = $(CARGO) run --quiet -p xtask --
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test vm lint deny fuzz bench examples docs install uninstall setup-build setup-test setup-fuzz setup-vm setup-lint
+.PHONY: help run build test vm lint deny fuzz bench examples docs install uninstall setup-build setup-test setup-fuzz setup-vm setup-lint setup-bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,10 +35,10 @@ lint: setup-lint ## formatting, clippy and rustdoc without a warning, then `make
 deny: setup-lint ## licences, bans and sources of the dependencies (deny.toml)
 	$(CARGO) deny --locked check licenses bans sources
 
-fuzz: setup-fuzz ## feed generated and damaged modules to skep's reader for a minute, guided by coverage
+fuzz: setup-fuzz ## feed generated and damaged modules and recordings to skep's readers for a minute each, guided by coverage
 	$(XTASK) fuzz
 
-bench: build ## measure skep beside native programs; rewrites benches/RESULTS.md
+bench: build setup-bench ## measure skep beside native programs; rewrites benches/RESULTS.md
 	$(XTASK) bench
 
 examples: setup-test ## rebuild the sample guests from their sources
@@ -67,3 +67,6 @@ setup-vm:
 
 setup-lint:
 	@dev/setup.sh build lint
+
+setup-bench:
+	@dev/setup.sh build bench

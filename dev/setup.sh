@@ -153,6 +153,13 @@ fuzz_tools() {
     install_missing
 }
 
+# What the bench compares with, and the compilers of what it measures.
+bench_tools() {
+    test_tools
+    want bpftrace command -v bpftrace
+    install_missing
+}
+
 for part in "$@"; do
     case $part in
     build) build ;;
@@ -160,8 +167,9 @@ for part in "$@"; do
     vm) vm_tools ;;
     lint) lint_tools ;;
     fuzz) fuzz_tools ;;
+    bench) bench_tools ;;
     *)
-        say "no such part: $part (build, test, vm, lint, fuzz)"
+        say "no such part: $part (build, test, vm, lint, fuzz, bench)"
         exit 2
         ;;
     esac

@@ -9,8 +9,9 @@ use crate::process::{exists, output, root};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use std::{
+    fs::File,
     hint::black_box,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -19,93 +20,145 @@ use std::{
 /// The bench of the sandbox, whose last line holds its ratios.
 pub(super) fn filter(_: &Programs) -> Result<Vec<Row>> {
     let value = figures("skep-sandbox", "filter")?;
-    let (bare, event, batch, public) = (value("bare")?, value("event")?, value("batch")?, value("public")?);
-    Ok(vec![
-        Row::against(
-            "filter, a call an event: as events flow (filter_batch)",
-            "ns",
-            batch,
-            bare,
-            Bar::RatioAtMost(1.05),
-        ),
-        Row::against(
-            "filter, a call an event: one on its own (filter_event)",
-            "ns",
-            event,
-            bare,
-            Bar::RatioAtMost(1.05),
-        ),
-        Row::against("the public way, beside filter_batch", "ns", public, batch, Bar::RatioAtLeast(2.5)),
-        Row::against("the public way, beside filter_event", "ns", public, event, Bar::RatioAtLeast(2.5)),
-    ])
+    let beside_bare = |name: &str, way: &str, bare: &str| {
+        Ok(Row::against(name, "ns", value(way)?, value(bare)?, Bar::RatioAtMost(1.05)))
+    };
+    let beside_ours = |name: &str, way: &str, ours: &str| {
+        Ok(Row::against(name, "ns", value(way)?, value(ours)?, Bar::RatioAtLeast(2.5)))
+    };
+    [
+        beside_bare("filter, a call an event: records of a flow (filter_records)", "records", "bare_records"),
+        beside_bare("filter, a call an event: a vector in place (filter_batch)", "batch", "bare"),
+        beside_bare("filter, a call an event: one on its own (filter_event)", "event", "bare"),
+        beside_ours("the public way with a vector, beside filter_batch", "public_batch", "batch"),
+        beside_ours("the public way with an event, beside filter_event", "public", "event"),
+    ]
+    .into_iter()
+    .collect()
 }
 
-/// A million recorded system calls through one filter.
+/// A million recorded system calls through one filter, and the memory that four millions take beside it.
 pub(super) fn replay(programs: &Programs) -> Result<Vec<Row>> {
     const EVENTS: u64 = 1_000_000;
     let dir = PathBuf::from(output(Command::new("mktemp").arg("-d"))?.trim());
-    let file = dir.join("calls.skep");
+    let (short, long) = (dir.join("1M.skep"), dir.join("4M.skep"));
+    let records = record(programs, &short, EVENTS)?;
+    record(programs, &long, 4 * EVENTS)?;
+    let (mut times, mut peak, mut peak_of_long) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..programs.rounds {
+        times.push(timed(&mut replay_of(programs, &short))? * EVENTS as f64 / records as f64);
+        peak.push(peak_mib(&mut replay_of(programs, &short))?);
+        peak_of_long.push(peak_mib(&mut replay_of(programs, &long))?);
+    }
+    std::fs::remove_dir_all(&dir).context(|| format!("removing {}", dir.display()))?;
+    Ok(vec![
+        Row::plain("a million events replayed", "s", median(&times), Bar::AtMost(1.0)),
+        Row::against(
+            "memory at most while four million are, beside one million",
+            "MiB",
+            median(&peak_of_long),
+            median(&peak),
+            Bar::RatioAtMost(1.1),
+        ),
+    ])
+}
+
+/// Records so many system calls at least; how many there are.
+fn record(programs: &Programs, file: &Path, events: u64) -> Result<u64> {
     let mut skep = Command::new(&programs.skep);
-    skep.args(["record", "syscall", "--comm", "dd", "-o"]).arg(&file).stderr(Stdio::piped());
+    skep.args(["record", "syscall", "--comm", "dd", "-o"]).arg(file).stderr(Stdio::piped());
     let recorder = Background::start(&mut skep)?;
     // The file is created before the collector is attached; calls before that are not missed by anybody.
     thread::sleep(Duration::from_secs(1));
-    output(&mut dd(900_000))?;
+    // Two calls a block, and one in ten may be lost.
+    output(&mut dd(events * 11 / 20))?;
     let said = recorder.interrupt()?;
-    let records: u64 = said
-        .split_whitespace()
-        .zip(said.split_whitespace().skip(1))
-        .find_map(|(number, word)| if word == "records," { number.parse().ok() } else { None })
-        .unwrap_or(0);
-    if records < EVENTS {
-        return Err(Error::new(Kind::BadInput, format!("only {records} events were recorded: {said}")));
+    let mut words = said.split_whitespace().zip(said.split_whitespace().skip(1));
+    let records = words.find_map(|(number, word)| if word == "events," { number.parse().ok() } else { None });
+    match records {
+        Some(records) if records >= events => Ok(records),
+        _ => Err(Error::new(Kind::BadInput, format!("fewer than {events} events were recorded: {said}"))),
     }
-    let mut times = Vec::new();
-    for _ in 0..programs.rounds {
-        let start = Instant::now();
-        output(
-            Command::new(&programs.skep)
-                .arg("replay")
-                .arg(&file)
-                .arg("--filter")
-                .arg(root().join("examples/filters/slow.wasm"))
-                .args(["--format", "histogram"]),
-        )?;
-        times.push(start.elapsed().as_secs_f64() * EVENTS as f64 / records as f64);
-    }
-    let removed = std::fs::remove_dir_all(&dir).context(|| format!("removing {}", dir.display()));
-    removed.map(|()| vec![Row::plain("a million events replayed", "s", median(&times), Bar::AtMost(1.0))])
 }
 
-/// A process that makes system calls without pause, alone and traced; bpftrace's answer to the same question where it is installed.
+fn replay_of(programs: &Programs, file: &Path) -> Command {
+    let mut command = Command::new(&programs.skep);
+    command.arg("replay").arg(file).arg("--filter").arg(root().join("examples/filters/slow.wasm"));
+    command.args(["--format", "histogram"]);
+    command
+}
+
+/// The most resident memory that a command has, as far as it can be seen every millisecond.
+fn peak_mib(command: &mut Command) -> Result<f64> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context(|| format!("starting {command:?}"))?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0.0;
+    while child.try_wait().context(|| "waiting for a replay")?.is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let kib = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+        peak = f64::max(peak, kib.unwrap_or(0.0));
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(peak / 1024.0)
+}
+
+/// Blocks that `dd` copies when it is traced: two system calls each.
+const BLOCKS: u64 = 400_000;
+
+/// The two questions as bpftrace asks them: a histogram of times for each system call, and a line a call.
+const HISTOGRAM: &str = "tracepoint:raw_syscalls:sys_enter /comm == \"dd\"/ { @start[tid] = nsecs; @id[tid] = args->id; } \
+    tracepoint:raw_syscalls:sys_exit /@start[tid]/ { @ns[@id[tid]] = hist(nsecs - @start[tid]); delete(@start[tid]); delete(@id[tid]); }";
+const LINES: &str = "tracepoint:raw_syscalls:sys_enter /comm == \"dd\"/ { @start[tid] = nsecs; @id[tid] = args->id; } \
+    tracepoint:raw_syscalls:sys_exit /@start[tid]/ { \
+    printf(\"%d %d %s %d %d %d\\n\", pid, tid, comm, @id[tid], args->ret, nsecs - @start[tid]); delete(@start[tid]); delete(@id[tid]); }";
+
+/// A process that makes system calls without pause, alone, traced, and traced by bpftrace with the same question.
 pub(super) fn trace(programs: &Programs) -> Result<Vec<Row>> {
-    const PROGRAM: &str = "tracepoint:raw_syscalls:sys_enter /comm == \"dd\"/ { @start[tid] = nsecs; @id[tid] = args->id; } \
-        tracepoint:raw_syscalls:sys_exit /@start[tid]/ { @ns[@id[tid]] = hist(nsecs - @start[tid]); delete(@start[tid]); delete(@id[tid]); }";
+    if !exists("bpftrace", &[]) {
+        return Err(Error::new(Kind::NotFound, "there is no bpftrace to compare with").help("dev/setup.sh bench"));
+    }
     let skep = |format: &[&str]| {
         let mut command = Command::new(&programs.skep);
         command.args(["trace", "syscall", "--comm", "dd"]).args(format);
         command
     };
-    let there = exists("bpftrace", &[]);
-    let (mut alone, mut traced, mut lines, mut bpftrace) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..programs.rounds.min(7) {
-        alone.push(timed(&mut dd(400_000))?);
-        traced.push(beside(&mut skep(&["--format", "histogram", "--by", "syscall"]), &mut dd(400_000))?);
-        lines.push(beside(&mut skep(&["--format", "jsonl"]), &mut dd(400_000))?);
-        if there {
-            bpftrace.push(beside(Command::new("bpftrace").args(["-e", PROGRAM]), &mut dd(400_000))?);
+    let bpftrace = |program: &str| {
+        let mut command = Command::new("bpftrace");
+        command.args(["-e", program]);
+        command
+    };
+    let observers: [&dyn Fn() -> Command; 4] = [
+        &|| skep(&["--format", "histogram", "--by", "syscall"]),
+        &|| bpftrace(HISTOGRAM),
+        &|| skep(&["--format", "table"]),
+        &|| bpftrace(LINES),
+    ];
+    let (mut alone, mut beside_them) = (Vec::new(), [const { Vec::new() }; 4]);
+    let mut shown = [0.0; 4];
+    for round in 0..programs.rounds.min(7) {
+        alone.push(timed(&mut dd(BLOCKS))?);
+        for turn in 0..observers.len() {
+            let which = (round + turn) % observers.len();
+            let (time, lines) = beside(&mut observers[which](), &mut dd(BLOCKS))?;
+            beside_them[which].push(time);
+            shown[which] = 100.0 * lines as f64 / (2 * BLOCKS) as f64;
         }
     }
-    let (alone, traced) = (median(&alone), median(&traced));
-    let beside_bpftrace = "its histogram of times by system call, beside bpftrace's";
-    let last = match bpftrace.is_empty() {
-        true => Row::plain(beside_bpftrace, "s; bpftrace is not installed", traced, Bar::None),
-        false => Row::against(beside_bpftrace, "s", traced, median(&bpftrace), Bar::RatioAtMost(1.15)),
-    };
+    let alone = median(&alone);
+    let [histogram, histogram_of_bpftrace, table, lines_of_bpftrace] = beside_them.map(|times| median(&times));
+    let beside_alone = |name: &str, time| Row::against(name, "s", time, alone, Bar::None);
+    let same_question = |name: &str, ours, theirs| Row::against(name, "s", ours, theirs, Bar::RatioAtMost(1.15));
     Ok(vec![
-        Row::against("800,000 system calls, traced into a histogram", "s", traced, alone, Bar::None),
-        Row::against("the same, traced one line a call", "s", median(&lines), alone, Bar::None),
-        last,
+        beside_alone("800,000 system calls, traced into a histogram", histogram),
+        beside_alone("the same, traced one line a call", table),
+        same_question("a histogram of times by system call, beside bpftrace's", histogram, histogram_of_bpftrace),
+        same_question("a line a call, beside bpftrace's", table, lines_of_bpftrace),
+        Row::against("of the lines, shown", "%", shown[2], shown[3], Bar::None),
     ])
 }
 
@@ -205,13 +258,18 @@ fn timed(command: &mut Command) -> Result<f64> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// The time of `work` while `observer` watches.
-fn beside(observer: &mut Command, work: &mut Command) -> Result<f64> {
-    let observer = Background::start(observer.stderr(Stdio::piped()))?;
+/// The time of `work` while `observer` watches, and how many lines that wrote.
+fn beside(observer: &mut Command, work: &mut Command) -> Result<(f64, usize)> {
+    let dir = PathBuf::from(output(Command::new("mktemp").arg("-d"))?.trim());
+    let shown = dir.join("shown");
+    let file = File::create(&shown).context(|| format!("creating {}", shown.display()))?;
+    let observer = Background::writing(observer.stderr(Stdio::piped()), file.into())?;
     thread::sleep(Duration::from_secs(2));
     let time = timed(work)?;
     observer.interrupt()?;
-    Ok(time)
+    let text = std::fs::read(&shown).context(|| format!("reading {}", shown.display()))?;
+    std::fs::remove_dir_all(&dir).context(|| format!("removing {}", dir.display()))?;
+    Ok((time, text.iter().filter(|byte| **byte == b'\n').count()))
 }
 
 /// A process that ends by Ctrl-C; killed if it is left.
@@ -219,8 +277,11 @@ struct Background(Option<Child>);
 
 impl Background {
     fn start(command: &mut Command) -> Result<Self> {
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context(|| format!("starting {command:?}"))?;
+        Self::writing(command, Stdio::null())
+    }
+
+    fn writing(command: &mut Command, stdout: Stdio) -> Result<Self> {
+        let child = command.stdin(Stdio::null()).stdout(stdout).spawn().context(|| format!("starting {command:?}"))?;
         Ok(Self(Some(child)))
     }
 
