@@ -215,7 +215,7 @@ fn a_file_that_means_no_good_is_refused_or_read_up_to_the_harm() {
     assert_eq!(good, [7; 16]);
     // More memory than the file has bytes, fields without end, records of nothing, fields outside of them.
     let many = format!(r#"{{"name":"n","stride":8,"fields":[{}]}}"#, vec![r#"{"name":"a"}"#; 100_000].join(","));
-    let few = vec![r#"{"name":"a","kind":9,"offset":0,"size":8}"#; 2].join(",");
+    let few = [r#"{"name":"a","kind":9,"offset":0,"size":8}"#; 2].join(",");
     for schema in [
         many.as_str(),
         &format!(r#"{{"name":"n","stride":8,"fields":[{few}]}}"#),
