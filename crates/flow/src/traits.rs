@@ -155,13 +155,13 @@ pub trait Sink: Send {
     /// Takes the kept records of a batch.
     ///
     /// # Errors
-    /// Any error ends the run.
+    /// Any error ends the sink, and is what the run returns at its end; other sinks go on.
     fn write(&mut self, schema: &Schema, batch: &Batch<'_>) -> Result<()>;
 
     /// Nothing came for a second: what is held back to be written together need not wait longer.
     ///
     /// # Errors
-    /// Any error ends the sink.
+    /// As [`Sink::write`].
     fn idle(&mut self) -> Result<()> {
         Ok(())
     }

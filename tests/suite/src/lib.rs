@@ -2,6 +2,7 @@
 //!
 //! - [`kernel_gate`]: whether a test that needs the kernel may go on
 //! - [`Run`]: a run of the command `skep`, line by line
+//! - [`Program`], [`busy_calls`]: what `skep` looks at
 //! - [`trigger`]: the system call that the test guests wait for
 //! - [`Inventory`]: what is loaded and attached in the kernel
 //! - [`Cgroup`], [`in_namespace`]: places of a test's own, for what may change behaviour
@@ -9,10 +10,12 @@
 
 mod inventory;
 mod place;
+mod program;
 mod run;
 
 pub use inventory::Inventory;
 pub use place::{Cgroup, in_namespace};
+pub use program::{Program, busy_calls};
 pub use run::{Finished, Run, example, guest, skep};
 
 /// True if a test that loads eBPF may go on: it runs as root. Otherwise it prints one line that says that `what` was

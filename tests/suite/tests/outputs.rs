@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
 use skep_suite::{Finished, Inventory, Run, guest, kernel_gate, skep};
 use tempfile::TempDir;
 
@@ -35,8 +36,12 @@ fn module(text: &str) -> (TempDir, PathBuf) {
 }
 
 /// Waits for the end, longer than a run should take that was given a second.
-fn end_of(mut command: Command) -> (ExitStatus, String) {
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+fn end_of(command: Command) -> (ExitStatus, String) {
+    end_with(command, Stdio::piped())
+}
+
+fn end_with(mut command: Command, stderr: Stdio) -> (ExitStatus, String) {
+    let mut child = command.stdin(Stdio::null()).stderr(stderr).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > deadline {
@@ -98,11 +103,34 @@ fn kernel_a_full_pipe_holds_up_neither_the_end_nor_detaching() {
     while writer.write(&[b'x'; 4096]).is_ok() {}
     while writer.write(b"x").is_ok() {}
     rustix::fs::fcntl_setfl(&writer, rustix::fs::OFlags::empty()).unwrap();
-    let mut run = Command::new(skep());
-    run.args(["run", "--timeout", "1s"]).arg(guest("misuse")).arg("loop").stdout(writer);
-    let (status, stderr) = end_of(run);
-    assert_eq!(status.code(), Some(124), "{stderr}");
-    Inventory::assert_nothing_left(&before, &["unused", "skep_drops"]);
+    // Messages alone are read; and as with `2>&1`, neither is.
+    for both in [false, true] {
+        let mut run = Command::new(skep());
+        run.args(["run", "--timeout", "1s"]).arg(guest("misuse")).arg("loop").stdout(writer.try_clone().unwrap());
+        let stderr = if both { writer.try_clone().unwrap().into() } else { Stdio::piped() };
+        let (status, stderr) = end_with(run, stderr);
+        assert_eq!(status.code(), Some(124), "{both} {stderr}");
+        Inventory::assert_nothing_left(&before, &["unused", "skep_drops"]);
+    }
+}
+
+#[test]
+fn kernel_a_signal_that_the_parent_ignores_ends_nothing() {
+    if !kernel_gate("ignored signals") {
+        return;
+    }
+    for signal in [Signal::HUP, Signal::INT] {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", "trap '' HUP INT; exec \"$0\" run --timeout 2s \"$1\" loop"])
+            .arg(skep())
+            .arg(guest("misuse"));
+        let mut run = Run::start(shell);
+        run.wait_ready();
+        run.signal(signal);
+        let ended = run.finish();
+        assert_eq!(ended.code, Some(124), "its time is over, and nothing else ended it: {ended:#?}");
+    }
 }
 
 /// Runs with some of the three standard descriptors closed.

@@ -3,40 +3,13 @@
 use std::{
     fs,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
-use skep_suite::{Finished, Run, kernel_gate, skep};
-
-/// A program that runs until it is dropped.
-struct Program(Child);
-
-impl Program {
-    fn start(program: &str, args: &[&str]) -> Self {
-        let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self(command.spawn().unwrap())
-    }
-
-    /// System calls without pause.
-    fn busy() -> Self {
-        Self::start("dd", &["if=/dev/zero", "of=/dev/null", "bs=1"])
-    }
-
-    fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use skep_suite::{Finished, Program, Run, busy_calls, kernel_gate, skep};
 
 /// Waits until `there`, which has to come to pass within a minute.
 fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
@@ -71,7 +44,7 @@ fn kernel_a_recorder_that_is_killed_leaves_all_but_its_last_second() {
         }
         replay
     };
-    let busy = Program::busy();
+    let busy = Program::start(&mut busy_calls());
     let run = record(&busy.pid());
     wait_until("a megabyte is recorded", || length() > 1 << 20);
     let calls = ended(run).stdout;
@@ -79,7 +52,7 @@ fn kernel_a_recorder_that_is_killed_leaves_all_but_its_last_second() {
     assert!(calls.iter().all(|call| call.contains(r#""comm":"dd""#)));
 
     // One that makes a few calls and then none for a while: they fill no block, and nothing comes that could push them out.
-    let quiet = Program::start("sh", &["-c", "while :; do sleep 3; done"]);
+    let quiet = Program::start(Command::new("sh").args(["-c", "while :; do sleep 3; done"]));
     fs::remove_file(&file).unwrap();
     let run = record(&quiet.pid());
     wait_until("the schema is written", || length() > 100);
@@ -93,7 +66,7 @@ fn kernel_a_reader_that_has_gone_ends_a_trace_quietly() {
     if !kernel_gate("a trace that nobody reads") {
         return;
     }
-    let busy = Program::busy();
+    let busy = Program::start(&mut busy_calls());
     for format in ["table", "jsonl", "chrome"] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
@@ -113,7 +86,7 @@ fn kernel_an_output_that_fails_takes_no_other_with_it() {
     if !kernel_gate("a profile to a full disk and elsewhere") {
         return;
     }
-    let busy = Program::busy();
+    let busy = Program::start(&mut busy_calls());
     let dir = tempfile::tempdir().unwrap();
     let good = dir.path().join("good.folded");
     let finished = Run::skep([
@@ -142,7 +115,7 @@ fn kernel_events_are_counted_where_they_are_added_up_in_the_kernel() {
     if !kernel_gate("counts of a histogram") {
         return;
     }
-    let busy = Program::busy();
+    let busy = Program::start(&mut busy_calls());
     let finished =
         Run::skep(["trace", "syscall", "-d", "500ms", "--pid", &busy.pid(), "--format", "histogram"]).finish();
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
@@ -157,7 +130,7 @@ fn kernel_a_replay_since_a_time_leaves_out_what_ended_before() {
     if !kernel_gate("a recording with times") {
         return;
     }
-    let busy = Program::busy();
+    let busy = Program::start(&mut busy_calls());
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("calls.skep").to_str().unwrap().to_owned();
     let recorded = Run::skep(["record", "syscall", "-d", "500ms", "--pid", &busy.pid(), "-o", &file]).finish();

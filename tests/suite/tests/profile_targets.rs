@@ -5,37 +5,10 @@ use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
-use skep_suite::{Cgroup, Finished, Run, kernel_gate, skep};
-
-/// A program that runs until it is dropped.
-struct Program(Child);
-
-impl Program {
-    fn start(command: &mut Command) -> Self {
-        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
-    fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// System calls without pause.
-fn busy_calls() -> Command {
-    let mut command = Command::new("dd");
-    command.args(["if=/dev/zero", "of=/dev/null", "bs=1"]);
-    command
-}
+use skep_suite::{Cgroup, Finished, Program, Run, busy_calls, kernel_gate, skep};
 
 fn succeeds(args: &[&str]) -> Finished {
     let finished = Run::skep(args).finish();

@@ -97,6 +97,13 @@ fn kernel_per_cpu_maps_have_a_value_for_each_possible_cpu() {
 }
 
 #[test]
+fn kernel_maps_without_keys() {
+    let Some(finished) = run_triggered_at_once("keyless", &[]) else { return };
+    assert_all_true(&finished);
+    assert_eq!(finished.stdout.len(), 5, "{finished:#?}");
+}
+
+#[test]
 fn kernel_several_objects_keep_their_maps_and_programs_to_themselves() {
     let Some(finished) = run_triggered_at_once("objects", &[]) else { return };
     assert_all_true(&finished);

@@ -97,6 +97,17 @@ mod tests {
     }
 
     #[test]
+    fn a_position_that_a_guest_forged_has_no_records() {
+        let mut words = ring(0, &[8, 8]);
+        assert_eq!(of(&words), 0..32);
+        // Within a record, behind what the kernel wrote, and further before it than the data are long.
+        for (forged, producer) in [(4, 32), (40, 32), (u64::MAX - 7, 32), (0, u64::from(SIZE) + 8)] {
+            (words[0], words[PAGE / 8]) = (forged, producer);
+            assert!(of(&words).is_empty(), "from {forged} to {producer}");
+        }
+    }
+
+    #[test]
     fn a_mapping_that_is_too_short_has_no_records() {
         assert_eq!(committed(&[0; 64], SIZE), 0..0);
     }
