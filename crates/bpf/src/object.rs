@@ -251,6 +251,9 @@ fn open(elf: &[u8]) -> Result<OpenObject> {
     let (result, messages) = diagnostics::capture(|| ObjectBuilder::default().name("skep")?.open_memory(elf));
     result.map_err(|error| {
         let errno = attach::errno_of(&error);
+        if matches!(errno.0, libc::EMFILE | libc::ENFILE | libc::ENOMEM) {
+            return Error::os(errno.0).context("opening the eBPF object");
+        }
         let reason = messages.lines().next().map_or_else(|| errno.to_string(), str::to_owned);
         Error::new(Kind::BadInput, reason).with_errno(errno.0).context("opening the eBPF object").help(
             "it must be a relocatable ELF file made by `clang -target bpf -g`; `llvm-readelf -h` shows what it is",

@@ -1,22 +1,26 @@
 //! `skep run FILE -h`: what follows the file is the guest's, also when it looks like an option of ours.
 //!
-//! clap takes options wherever they stand, so a `--` is put behind the file before clap sees the command line.
+//! clap takes options wherever they stand, so a `--` is put behind the file before clap sees the command line. One that stands
+//! there already is not the guest's; a second one is.
 
 use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
-/// The command line with a `--` behind the file of a `run`, where there is none.
+/// The command line with one `--` before the guest's arguments, and none among ours.
 pub(crate) fn separate(cli: &Command, mut args: Vec<OsString>) -> Vec<OsString> {
-    if let Some(file) = file_of_run(cli, &args)
-        && args.get(file + 1).is_some_and(|next| next != "--")
-    {
-        args.insert(file + 1, "--".into());
+    let Some(file) = file_of_run(cli, &args) else { return args };
+    let separated = args[..file].last().is_some_and(|before| before == "--");
+    match args.get(file + 1) {
+        // `run -- FILE -- ARGS`: clap would give the second one to the guest.
+        Some(next) if separated && next == "--" => drop(args.remove(file + 1)),
+        Some(next) if !separated && next != "--" => args.insert(file + 1, "--".into()),
+        _ => {}
     }
     args
 }
 
-/// Where the file stands, when this is a `run`.
+/// Where the file stands, when this is a `run` that has one.
 fn file_of_run(cli: &Command, args: &[OsString]) -> Option<usize> {
     let name = 1 + args.iter().skip(1).position(|arg| !arg.as_encoded_bytes().starts_with(b"-"))?;
     if args[name] != "run" {
@@ -27,7 +31,7 @@ fn file_of_run(cli: &Command, args: &[OsString]) -> Option<usize> {
     while let Some(arg) = args.get(at) {
         let arg = arg.to_string_lossy();
         match arg.strip_prefix("--") {
-            Some("") => return None,
+            Some("") => return args.get(at + 1).map(|_| at + 1),
             // `--timeout 1s` is two words, `--timeout=1s` is one.
             Some(option) => at += if takes_next(run, |known| known.get_long() == Some(option)) { 2 } else { 1 },
             None if arg.starts_with('-') && arg.len() > 1 => at += 1,
@@ -64,10 +68,18 @@ mod tests {
 
     #[test]
     fn what_does_not_is_ours() {
-        for line in
-            ["skep run --help", "skep run a.wasm", "skep run a.wasm -- -h", "skep doctor run -h", "skep run -- a.wasm"]
-        {
+        for line in [
+            "skep run --help",
+            "skep run a.wasm",
+            "skep run a.wasm -- -h",
+            "skep run a.wasm -- -- -h",
+            "skep doctor run -h",
+            "skep run -- a.wasm",
+            "skep run -- a.wasm -h",
+            "skep run --",
+        ] {
             assert_eq!(separated(line), line);
         }
+        assert_eq!(separated("skep run -- a.wasm -- -h"), "skep run -- a.wasm -h");
     }
 }

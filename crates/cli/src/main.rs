@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser};
 
 use commands::Command;
+use skep_error::{Error, Kind};
 
 /// Runs eBPF programs carried in WebAssembly.
 #[derive(Debug, Parser)]
@@ -30,7 +31,9 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse_from(guest_args::separate(&Cli::command(), std::env::args_os().collect()));
     console::start(cli.verbose);
-    match cli.command.run() {
+    // The panic's own message says where.
+    let internal = |_| Err(Error::new(Kind::Internal, "a defect of Skep: please report it with the lines above"));
+    match std::panic::catch_unwind(|| cli.command.run()).unwrap_or_else(internal) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             console::show(&error);

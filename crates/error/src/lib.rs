@@ -24,6 +24,10 @@ pub use suggest::{did_you_mean, nearest};
 
 use std::{error::Error as StdError, fmt};
 
+/// The system's descriptors are used up, or this process's: the same numbers on every architecture of Linux.
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
 /// A `Result` whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -73,7 +77,10 @@ impl Error {
         let errno = source.raw_os_error();
         let mut error = Self::wrap(kind, source);
         error.0.errno = errno;
-        error
+        match errno {
+            Some(ENFILE | EMFILE) => error.help("raise the limit of open files: ulimit -n"),
+            _ => error,
+        }
     }
 
     /// The operating system's error of that number (positive), as [`Error::io`] reads it.

@@ -43,8 +43,12 @@ pub struct RunOptions {
     pub no_cache: bool,
     /// The policy that has to admit the module to the slot `program`; without one everything is granted.
     pub policy: Option<PathBuf>,
+    /// Told of the file when compiling it takes longer than a person waits without wondering.
+    pub on_slow_compilation: Option<fn(&Path)>,
 }
 
+/// A compilation that takes longer is told of.
+const SLOW: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// A module longer than this is not read.
 const LARGEST_MODULE: u64 = 256 << 20;
 
@@ -59,7 +63,11 @@ where
     if let Some(timeout) = options.timeout {
         end_after(timeout, stop);
     }
-    let compiling = EndsProcess::on(stop, report.clone());
+    let slow = options.on_slow_compilation.map(|tell| {
+        let file = options.file.clone();
+        move || tell(&file)
+    });
+    let compiling = EndsProcess::on(stop, slow, report.clone());
     let prepared = prepare(options);
     drop(compiling);
     let Prepared { engine, module, cache, admission } = match prepared {
@@ -109,12 +117,23 @@ struct EndsProcess {
 }
 
 impl EndsProcess {
-    fn on<R: FnMut(&Error) + Send + 'static>(stop: &Stop, mut report: R) -> Self {
+    fn on<S, R>(stop: &Stop, mut slow: Option<S>, mut report: R) -> Self
+    where
+        S: FnOnce() + Send + 'static,
+        R: FnMut(&Error) + Send + 'static,
+    {
         let over = Arc::new(AtomicBool::new(false));
         let (stop, flag) = (stop.clone(), over.clone());
         thread::spawn(move || {
             let mut fds = [PollFd::new(&stop, PollFlags::IN)];
-            while rustix::event::poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
+            loop {
+                match rustix::event::poll(&mut fds, slow.as_ref().map(|_| &SLOW)) {
+                    Ok(0) if flag.load(Ordering::SeqCst) => slow = None,
+                    Ok(0) => drop(slow.take().map(|tell| tell())),
+                    Err(rustix::io::Errno::INTR) => {}
+                    _ => break,
+                }
+            }
             if !flag.swap(true, Ordering::SeqCst) {
                 let error = ended(&stop, "the module was being compiled");
                 if is_read(&std::io::stderr()) {

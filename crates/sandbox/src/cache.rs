@@ -19,6 +19,9 @@ const HEADER: usize = 8 + 32 + 32;
 /// An entry longer than this is not read.
 const LONGEST: u64 = 512 << 20;
 
+/// What to do where a directory cannot be made safe.
+const ELSEWHERE: &str = "choose another place with XDG_CACHE_HOME (root's is always /var/cache), or use --no-cache";
+
 /// A directory of compiled modules.
 #[derive(Clone, Debug)]
 pub struct Cache {
@@ -86,6 +89,8 @@ impl Cache {
             Ok(code) => Ok(code),
             // One that may not be read is another user's: it is replaced like any that is not what it should be.
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => Ok(None),
+            // So is a link, which is not followed.
+            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => Ok(None),
             Err(error) => Err(Error::io(error).context(format!("reading the cached module {}", path.display()))),
         }
     }
@@ -117,10 +122,17 @@ impl Cache {
             // A sticky directory such as /tmp lets others write, not rename what is this user's.
             let sticky = depth > 0 && meta.mode() & 0o1000 != 0;
             let others_write = meta.mode() & 0o022 != 0 && !sticky;
-            if others_write || (meta.uid() != user && meta.uid() != 0) {
-                return Err(Error::new(Kind::Refused, format!("{} can be written by others", part.display()))
-                    .context(doing())
-                    .help(format!("chmod go-w {0}, or choose another place with XDG_CACHE_HOME", part.display())));
+            let part = part.display();
+            let refused = |why: String, help: String| Err(Error::new(Kind::Refused, why).context(doing()).help(help));
+            if meta.uid() != user && meta.uid() != 0 {
+                let why = format!("{part} belongs to user {}, who can change what is in it", meta.uid());
+                return refused(why, format!("chown it, delete it, or {ELSEWHERE}"));
+            }
+            if others_write {
+                return refused(
+                    format!("{part} can be written by others"),
+                    format!("chmod go-w {part}, or {ELSEWHERE}"),
+                );
             }
         }
         Ok(())
@@ -196,13 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_place_of_an_entry_is_not_followed() {
+    fn a_link_in_place_of_an_entry_is_not_followed_but_replaced() {
         let (dir, cache, key) = cache();
         cache.put(&key, b"code").unwrap();
         let path = cache.directory.join(key.file_name());
         let elsewhere = dir.path().join("elsewhere");
         fs::rename(&path, &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
-        assert!(cache.get(&key).is_err());
+        assert_eq!(cache.get(&key).unwrap(), None);
+        cache.put(&key, b"anew").unwrap();
+        assert!(path.symlink_metadata().unwrap().is_file());
+        assert_eq!(cache.get(&key).unwrap().as_deref(), Some(&b"anew"[..]));
+        assert!(fs::read(&elsewhere).unwrap().ends_with(b"code"));
     }
 }

@@ -1,5 +1,7 @@
 //! From bytes to compiled code, through the cache.
 
+use std::time::Instant;
+
 use skep_error::{Error, Kind, Result};
 
 use crate::{
@@ -50,7 +52,10 @@ impl Module {
         let key = Key::new(engine.wasmtime(), wasm);
         match cache.get(&key) {
             Ok(Some(code)) => match load_compiled(engine, &code) {
-                Ok(module) => return Ok(module),
+                Ok(module) => {
+                    tracing::info!("{} bytes of Wasm: compiled before, taken from the cache", wasm.len());
+                    return Ok(module);
+                }
                 Err(error) => tracing::info!("a cached module is not used: {error:#}"),
             },
             Ok(None) => {}
@@ -71,8 +76,10 @@ impl Module {
     }
 
     fn compile(engine: &Engine, wasm: &[u8]) -> Result<Self> {
+        let began = Instant::now();
         let inner = wasmtime::Module::from_binary(engine.wasmtime(), wasm)
             .map_err(|error| Error::new(Kind::BadInput, format!("{error:#}")).context("compiling the module"))?;
+        tracing::info!("{} bytes of Wasm: compiled in {} ms", wasm.len(), began.elapsed().as_millis());
         Ok(Self { inner })
     }
 

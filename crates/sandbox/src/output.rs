@@ -55,7 +55,9 @@ impl Output {
 
     /// Writes to the process's standard error, at once.
     pub fn stderr(stop: &Stop) -> Self {
-        Self::new(Box::new(io::stderr()), true, stop)
+        let output = Self::new(Box::new(io::stderr()), true, stop);
+        output.lock().descriptor = io::stderr().as_fd().try_clone_to_owned().ok();
+        output
     }
 
     /// Writes to `writer`; `direct` writes are not gathered.
@@ -111,7 +113,7 @@ impl Shared {
         if self.gathered.is_empty() {
             return Ok(());
         }
-        let result = self.writer.write_all(&self.gathered).and_then(|()| self.writer.flush());
+        let result = self.write_gathered();
         self.gathered.clear();
         match &result {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.stop.request(Reason::OutputClosed),
@@ -123,11 +125,39 @@ impl Shared {
         result
     }
 
+    /// Writes all, also where whoever gave us the descriptor made it one that does not wait by itself.
+    fn write_gathered(&mut self) -> io::Result<()> {
+        let mut written = 0;
+        loop {
+            let wrote = match &self.gathered[written..] {
+                [] => self.writer.flush().map(|()| None),
+                rest => self.writer.write(rest).map(Some),
+            };
+            match wrote {
+                Ok(None) => return Ok(()),
+                Ok(Some(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(Some(more)) => written += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => match &self.descriptor {
+                    Some(descriptor) if error.kind() == io::ErrorKind::WouldBlock => wait_for_room(descriptor)?,
+                    _ => return Err(error),
+                },
+            }
+        }
+    }
+
     /// Whether a little can be written without waiting.
     fn is_ready(&self) -> bool {
         let Some(descriptor) = &self.descriptor else { return true };
         let mut fds = [PollFd::new(descriptor, PollFlags::OUT)];
         matches!(rustix::event::poll(&mut fds, Some(&Timespec::default())), Ok(1..))
+    }
+}
+
+fn wait_for_room(descriptor: &OwnedFd) -> io::Result<()> {
+    match rustix::event::poll(&mut [PollFd::new(descriptor, PollFlags::OUT)], None) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -267,7 +267,9 @@ fn kernel_an_endless_loop_ends_with_the_time_given_to_it() {
 
 #[test]
 fn kernel_ctrl_c_ends_a_loop_and_sigkill_leaves_nothing_either() {
-    for (signal, code) in [(Signal::INT, Some(130)), (Signal::TERM, Some(130)), (Signal::KILL, None)] {
+    for (signal, code) in
+        [(Signal::INT, Some(130)), (Signal::TERM, Some(130)), (Signal::HUP, Some(130)), (Signal::KILL, None)]
+    {
         if !kernel_gate("signals") {
             return;
         }

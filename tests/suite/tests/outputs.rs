@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, OpenOptions},
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     thread,
@@ -131,6 +131,44 @@ fn kernel_a_signal_that_the_parent_ignores_ends_nothing() {
         let ended = run.finish();
         assert_eq!(ended.code, Some(124), "its time is over, and nothing else ended it: {ended:#?}");
     }
+}
+
+/// A pipe whose writer was made one that does not wait, as some shells and terminals leave theirs, loses nothing when full.
+#[test]
+fn output_that_does_not_wait_loses_nothing() {
+    const LINES: usize = 50_000;
+    let (_dir, file) = module(&format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 0) "\10\00\00\00\07\00\00\00")
+        (data (i32.const 16) "a line\0a")
+        (func (export "_start") (local $left i32)
+            (local.set $left (i32.const {LINES}))
+            (loop $again
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+                (br_if $again (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#
+    ));
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).unwrap();
+    // A page, so that it is full all the time.
+    rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
+    let mut run = command(&[], &file);
+    let mut child = run.stdout(writer).stdin(Stdio::null()).spawn().unwrap();
+    drop(run);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(text.lines().filter(|line| *line == "a line").count(), LINES);
+}
+
+#[test]
+fn completions_complete_in_bash() {
+    let script = r#"eval "$("$0" completions bash)"; COMP_WORDS=(skep ru); COMP_CWORD=1; _skep skep ru skep
+        echo "${COMPREPLY[@]}"; COMP_WORDS=(skep run --time); COMP_CWORD=2; _skep skep --time run; echo "${COMPREPLY[@]}""#;
+    let output = Command::new("bash").args(["-c", script]).arg(skep()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "run\n--timeout\n", "{output:?}");
 }
 
 /// Runs with some of the three standard descriptors closed.

@@ -148,14 +148,33 @@ fn kernel_what_a_full_ring_buffer_refuses_is_counted() {
     let finished = run.finish();
     let last = finished.stdout.last().unwrap();
     let read: u64 = last.split(' ').next().unwrap().parse().unwrap();
-    let lost: u64 = finished
-        .stderr
-        .lines()
-        .filter_map(|line| line.strip_prefix("skep: ")?.split_once(" records "))
-        .map(|(count, _)| count.parse::<u64>().unwrap())
-        .sum();
     assert!(finished.stderr.contains("were lost: the guest's ring buffers were full"), "{finished:#?}");
-    assert_eq!(read + lost, 200_000, "{finished:#?}");
+    assert_eq!(read + lost(&finished), 200_000, "{finished:#?}");
+}
+
+/// Records that standard error says were lost or left unread.
+fn lost(finished: &Finished) -> u64 {
+    let counts = finished.stderr.lines().filter_map(|line| line.strip_prefix("skep: ")?.split_once(" records "));
+    counts.map(|(count, _)| count.parse::<u64>().unwrap()).sum()
+}
+
+/// The same with perf buffers, into which half of the records go.
+#[test]
+fn kernel_what_a_full_perf_buffer_refuses_is_counted() {
+    if !kernel_gate("a full perf buffer") {
+        return;
+    }
+    let mut run = Run::skep(["run".into(), guest("buffers"), "1000000".into()]);
+    run.wait_for("line \"polled\"", |line| line == "polled");
+    run.signal(Signal::STOP);
+    (0..2000).for_each(trigger);
+    run.signal(Signal::CONT);
+    run.signal(Signal::INT);
+    let finished = run.finish();
+    let last = finished.stdout.last().unwrap();
+    let read: u64 = last.split(' ').take(4).map(|count| count.parse::<u64>().unwrap()).sum();
+    assert!(finished.stderr.contains("were lost: the guest's perf buffers were full"), "{finished:#?}");
+    assert_eq!(read + lost(&finished), 200_000, "{finished:#?}");
 }
 
 #[test]

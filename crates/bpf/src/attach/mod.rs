@@ -9,14 +9,15 @@ mod target;
 pub use target::Target;
 
 use std::{
-    fs::File,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use libbpf_rs::{
     Link, MapCore as _, MapType, NetfilterOpts, Object, ProgramAttachType, ProgramMut, ProgramType, TracepointCategory,
     UprobeOpts,
 };
+use rustix::fs::{Mode, OFlags};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use target::{NetfilterHook, UserSymbol};
 
@@ -89,7 +90,10 @@ pub(crate) fn attach(object: &Object, program: &ProgramMut<'_>, target: Target<'
     let (result, messages) = diagnostics::capture(|| match target {
         Target::Section => by_section(program),
         Target::Named(text) => to_named(object, program, text),
-        Target::Directory(fd) => Ok(Attachment::Link(program.attach_cgroup(fd.as_raw_fd())?)),
+        Target::Directory(fd) => {
+            check_cgroup(fd)?;
+            Ok(Attachment::Link(program.attach_cgroup(fd.as_raw_fd())?))
+        }
     });
     result.map_err(|failure| match failure {
         Failure::Ours(error) => error,
@@ -129,7 +133,7 @@ fn to_named(object: &Object, program: &ProgramMut<'_>, text: &str) -> Result<Att
     let family = section.split('/').next().unwrap_or("").trim_start_matches('?');
     let link = match program.prog_type() {
         kind if is_cgroup(kind, program.attach_type()) => {
-            let directory = open_directory(text, "the cgroup directory")?;
+            let directory = open_cgroup(text)?;
             program.attach_cgroup(directory.as_raw_fd())?
         }
         ProgramType::Xdp => program.attach_xdp(target::interface_index(text)?)?,
@@ -284,17 +288,29 @@ fn online_cpus() -> Vec<i32> {
 }
 
 fn netns(program: &ProgramMut<'_>, path: &str) -> Result<Attachment, Failure> {
-    let namespace =
-        File::open(path).map_err(|error| Error::io(error).context(format!("opening the network namespace {path}")))?;
+    let namespace = std::fs::File::open(path)
+        .map_err(|error| Error::io(error).context(format!("opening the network namespace {path}")))?;
     Ok(Attachment::Link(program.attach_netns(namespace.as_raw_fd())?))
 }
 
-fn open_directory(path: &str, what: &str) -> Result<File> {
-    let file = File::open(path).context(|| format!("opening {what} {path}"))?;
-    if !file.metadata().is_ok_and(|meta| meta.is_dir()) {
-        return Err(Error::new(Kind::BadInput, format!("{path} is not a directory")).with_errno(libc::ENOTDIR));
+fn open_cgroup(path: &str) -> Result<OwnedFd> {
+    // Where `O_DIRECTORY` was not asked for, a pipe would keep us waiting.
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+    let directory = directory.context(|| format!("opening the cgroup directory {path}"))?;
+    check_cgroup(directory.as_fd()).context(|| format!("attaching to {path}"))?;
+    Ok(directory)
+}
+
+/// The kernel says no more than EBADF to a directory that is no cgroup's.
+fn check_cgroup(directory: BorrowedFd<'_>) -> Result<()> {
+    let mount = rustix::fs::fstatfs(directory).map_err(io::Error::from).context(|| "looking at the directory")?;
+    if mount.f_type as u64 == libc::CGROUP2_SUPER_MAGIC as u64 {
+        return Ok(());
     }
-    Ok(file)
+    Err(Error::new(Kind::BadInput, "the directory is no cgroup (v2)")
+        .help("name one below the mount of type cgroup2, often /sys/fs/cgroup; `skep doctor` says where it is")
+        .with_errno(libc::EBADF))
 }
 
 fn map_named<'a>(object: &'a Object, name: &str) -> Result<libbpf_rs::Map<'a>> {

@@ -4,14 +4,15 @@
 //! the context points to a slot that outlives the reader, and the slot holds the closure for the time of one call.
 
 use std::{
-    cell::{Cell, RefCell},
-    collections::VecDeque,
+    cell::Cell,
     ffi::{c_int, c_void},
     ops::ControlFlow,
     os::fd::{AsRawFd as _, BorrowedFd},
     ptr::{self, NonNull},
     slice,
 };
+
+use libbpf_sys::{perf_event_attr, perf_event_header};
 
 use crate::sys::Errno;
 
@@ -25,16 +26,9 @@ struct Slot {
     records: Cell<usize>,
     lost: Cell<u64>,
     broken_off: Cell<bool>,
-    /// Records of a perf buffer that came after `each` had broken off: libbpf cannot be stopped there. The next call's.
-    waiting: RefCell<VecDeque<Vec<u8>>>,
 }
 
 impl Slot {
-    /// The oldest record that waits; the queue is not borrowed while it is handed over.
-    fn next_waiting(&self) -> Option<Vec<u8>> {
-        self.waiting.borrow_mut().pop_front()
-    }
-
     fn hand_over(&self, record: &[u8]) -> ControlFlow<()> {
         let Some(each) = self.each.get() else { return ControlFlow::Break(()) };
         self.records.set(self.records.get() + 1);
@@ -56,7 +50,11 @@ pub(super) struct Reader {
 
 enum Kind {
     Ring(NonNull<libbpf_sys::ring_buffer>),
-    Perf(NonNull<libbpf_sys::perf_buffer>),
+    Perf {
+        perf: NonNull<libbpf_sys::perf_buffer>,
+        /// Whether reading its descriptors says how much was lost.
+        counted: bool,
+    },
 }
 
 /// The result by which a callback tells libbpf to stop; libbpf has advanced past the record then.
@@ -68,20 +66,30 @@ unsafe extern "C" fn on_ring_record(ctx: *mut c_void, data: *mut c_void, size: l
     if slot.hand_over(record).is_break() { BREAK } else { 0 }
 }
 
-unsafe extern "C" fn on_perf_record(ctx: *mut c_void, _cpu: c_int, data: *mut c_void, size: libbpf_sys::__u32) {
-    // SAFETY: as in `on_ring_record`.
-    let (slot, record) = unsafe { (&*ctx.cast::<Slot>(), bytes(data, size as usize)) };
-    if slot.broken_off.get() {
-        slot.waiting.borrow_mut().push_back(record.to_vec());
-    } else {
-        let _ = slot.hand_over(record);
+/// What a perf buffer has: samples with a record in them (`PERF_SAMPLE_RAW`: header, length, bytes), and how many were
+/// lost before (header, id, number), as perf_event_open(2) lays them out.
+unsafe extern "C" fn on_perf_event(ctx: *mut c_void, _cpu: c_int, event: *mut perf_event_header) -> c_int {
+    // SAFETY: as in `on_ring_record`; an event of the kernel's is as long as its type needs.
+    let (slot, kind) = unsafe { (&*ctx.cast::<Slot>(), (*event).type_) };
+    match kind {
+        libbpf_sys::PERF_RECORD_SAMPLE => {
+            // SAFETY: as above.
+            let record = unsafe {
+                let len = event.add(1).cast::<u32>();
+                bytes(len.add(1).cast(), len.read() as usize)
+            };
+            if slot.hand_over(record).is_break() {
+                return libbpf_sys::LIBBPF_PERF_EVENT_ERROR;
+            }
+        }
+        libbpf_sys::PERF_RECORD_LOST => {
+            // SAFETY: as above.
+            let lost = unsafe { event.add(1).cast::<u64>().add(1).read() };
+            slot.lost.set(slot.lost.get() + lost);
+        }
+        _ => {}
     }
-}
-
-unsafe extern "C" fn on_perf_lost(ctx: *mut c_void, _cpu: c_int, count: libbpf_sys::__u64) {
-    // SAFETY: as in `on_ring_record`.
-    let slot = unsafe { &*ctx.cast::<Slot>() };
-    slot.lost.set(slot.lost.get() + count);
+    libbpf_sys::LIBBPF_PERF_EVENT_CONT
 }
 
 /// # Safety
@@ -117,21 +125,31 @@ impl Reader {
 
     pub(super) fn perf(map: BorrowedFd<'_>, pages: u64) -> Result<Self, Errno> {
         let slot = Box::<Slot>::default();
-        // SAFETY: as in `ring`.
-        let perf = unsafe {
-            libbpf_sys::perf_buffer__new(
-                map.as_raw_fd(),
-                pages,
-                Some(on_perf_record),
-                Some(on_perf_lost),
-                (&raw const *slot).cast_mut().cast(),
-                ptr::null(),
-            )
+        let open = |read_format| {
+            let mut attr = perf_event_attr {
+                type_: libbpf_sys::PERF_TYPE_SOFTWARE,
+                size: size_of::<perf_event_attr>() as u32,
+                config: libbpf_sys::PERF_COUNT_SW_BPF_OUTPUT.into(),
+                sample_type: libbpf_sys::PERF_SAMPLE_RAW.into(),
+                read_format,
+                ..Default::default()
+            };
+            attr.__bindgen_anon_1.sample_period = 1;
+            attr.__bindgen_anon_2.wakeup_events = 1;
+            let ctx = (&raw const *slot).cast_mut().cast();
+            // SAFETY: as in `ring`; the description is read during the call alone.
+            let perf = unsafe {
+                let on_event = Some(on_perf_event as _);
+                libbpf_sys::perf_buffer__new_raw(map.as_raw_fd(), pages, &mut attr, on_event, ctx, ptr::null())
+            };
+            NonNull::new(perf).ok_or_else(last_errno)
         };
-        match NonNull::new(perf) {
-            Some(perf) => Ok(Self { kind: Kind::Perf(perf), slot }),
-            None => Err(last_errno()),
-        }
+        let (perf, counted) = match open(libbpf_sys::PERF_FORMAT_LOST.into()) {
+            // Linux before 6.0.
+            Err(Errno(libc::EINVAL)) => (open(0)?, false),
+            perf => (perf?, true),
+        };
+        Ok(Self { kind: Kind::Perf { perf, counted }, slot })
     }
 
     /// Hands over the records that are there; how many they were.
@@ -143,16 +161,11 @@ impl Reader {
         let pointer = unsafe { std::mem::transmute::<NonNull<Each<'_>>, NonNull<Each<'static>>>(pointer) };
         self.slot.each.set(Some(pointer));
         let clear = Clear(&self.slot);
-        while let Some(record) = self.slot.next_waiting() {
-            if self.slot.hand_over(&record).is_break() {
-                return Ok(self.slot.records.get());
-            }
-        }
         // SAFETY: both are live readers.
         let result = unsafe {
             match self.kind {
                 Kind::Ring(ring) => libbpf_sys::ring_buffer__consume(ring.as_ptr()),
-                Kind::Perf(perf) => libbpf_sys::perf_buffer__consume(perf.as_ptr()),
+                Kind::Perf { perf, .. } => libbpf_sys::perf_buffer__consume(perf.as_ptr()),
             }
         };
         drop(clear);
@@ -167,13 +180,34 @@ impl Reader {
         unsafe {
             BorrowedFd::borrow_raw(match self.kind {
                 Kind::Ring(ring) => libbpf_sys::ring_buffer__epoll_fd(ring.as_ptr()),
-                Kind::Perf(perf) => libbpf_sys::perf_buffer__epoll_fd(perf.as_ptr()),
+                Kind::Perf { perf, .. } => libbpf_sys::perf_buffer__epoll_fd(perf.as_ptr()),
             })
         }
     }
 
+    /// The kernel writes how many were lost before the next record that it has room for: a buffer that stays full says
+    /// nothing, and its descriptors are asked.
     pub(super) fn lost(&self) -> u64 {
-        self.slot.lost.get()
+        match self.kind {
+            Kind::Perf { perf, counted: true } => {
+                // SAFETY: a live reader; each descriptor is its own.
+                let cpus = unsafe { libbpf_sys::perf_buffer__buffer_cnt(perf.as_ptr()) };
+                let lost = (0..cpus).map(|cpu| {
+                    // SAFETY: as above.
+                    let fd = unsafe { BorrowedFd::borrow_raw(libbpf_sys::perf_buffer__buffer_fd(perf.as_ptr(), cpu)) };
+                    // The event's own value, and the number lost.
+                    let mut values = [0; 16];
+                    let read = rustix::io::read(fd, &mut values);
+                    if read == Ok(values.len()) {
+                        u64::from_ne_bytes(values[8..].try_into().unwrap_or_default())
+                    } else {
+                        0
+                    }
+                });
+                self.slot.lost.get().max(lost.sum())
+            }
+            _ => self.slot.lost.get(),
+        }
     }
 }
 
@@ -183,7 +217,7 @@ impl Drop for Reader {
         unsafe {
             match self.kind {
                 Kind::Ring(ring) => libbpf_sys::ring_buffer__free(ring.as_ptr()),
-                Kind::Perf(perf) => libbpf_sys::perf_buffer__free(perf.as_ptr()),
+                Kind::Perf { perf, .. } => libbpf_sys::perf_buffer__free(perf.as_ptr()),
             }
         }
     }

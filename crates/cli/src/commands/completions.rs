@@ -45,7 +45,8 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8> {
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(page).render(&mut text).context(|| "making the manual page")?;
-    console::print(&String::from_utf8_lossy(&text))?;
+    // The generator has its own name for what follows the options; here these are examples.
+    console::print(&String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH EXAMPLES\n"))?;
     Ok(0)
 }
 

@@ -1,6 +1,10 @@
 //! `skep run`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use skep_error::{Error, Kind, Result};
 use skep_runtime::program::{self, RunOptions};
@@ -16,9 +20,9 @@ Examples:
   sudo skep run --dir /sys/fs/cgroup::/cg sockops.wasm /cg
   sudo skep run --policy /etc/skep/policy.toml bootstrap.wasm
 
-Exit status: the guest's own. When the guest cannot run or is cut off: 1 refused by the policy, 2 usage, 65 bad module,
-66 no such file, 71 refused by the kernel, 77 no privilege, 124 timed out, 130 interrupted,
-134 the guest trapped.";
+Exit status: the guest's own, its lowest eight bits. When the guest cannot run or is cut off:
+  1 refused by the policy, 2 usage, 65 bad module, 66 no such file, 71 refused by the kernel,
+  77 no privilege, 124 timed out, 130 interrupted, 134 the guest trapped.";
 
 /// Arguments of `skep run`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
     dir: Vec<Preopen>,
 
-    /// Ends the run after this time, such as 10s or 2min
+    /// Ends the run after this time, such as 10s or 2min; compiling the module counts
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
 
@@ -64,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     let stop = console::stop_on_signals()?;
     let options = RunOptions {
         file: args.file.clone(),
-        args: guest_args(&args.args),
+        args: args.args.clone(),
         env: args.env.clone(),
         dirs: args.dir.clone(),
         timeout: args.timeout,
@@ -72,6 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         best_effort: args.best_effort,
         no_cache: args.no_cache,
         policy: args.policy.clone(),
+        on_slow_compilation: std::io::stderr().is_terminal().then_some(compiling),
     };
     let (result, losses) = program::run(&options, &stop, console::show);
     let lost = [
@@ -86,13 +91,8 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     Ok(result? as u8)
 }
 
-/// `skep run FILE -- ARGS` and `skep run FILE ARGS` mean the same.
-fn guest_args(args: &[String]) -> Vec<String> {
-    let args = match args.first() {
-        Some(first) if first == "--" => &args[1..],
-        _ => args,
-    };
-    args.to_vec()
+fn compiling(file: &Path) {
+    console::note(&format!("compiling {}", file.display()));
 }
 
 fn parse_env(text: &str) -> Result<(String, String)> {

@@ -82,20 +82,22 @@ impl<'a> GuestMemory<'a> {
         Ok(&mut self.bytes[address as usize..address as usize + len])
     }
 
-    /// The string at `address` up to its NUL, which must come within `cap` bytes.
-    pub fn c_str(&self, address: u32, cap: usize) -> Result<&str, Fault> {
+    /// A copy of the string at `address` up to its NUL, which must come within `cap` bytes. It is checked as copied: where
+    /// memory shows a map, the kernel may change it at any moment.
+    pub fn c_str(&self, address: u32, cap: usize) -> Result<String, Fault> {
         let rest = self.bytes.get(address as usize..).filter(|rest| !rest.is_empty()).ok_or(Fault {
             address,
             len: 1,
             why: Why::OutOfBounds,
         })?;
-        let rest = &rest[..rest.len().min(cap)];
+        let mut rest = rest[..rest.len().min(cap)].to_vec();
         let end = rest.iter().position(|&byte| byte == 0).ok_or(Fault {
             address,
             len: rest.len() as u64,
             why: Why::Unterminated,
         })?;
-        str::from_utf8(&rest[..end]).map_err(|_| Fault { address, len: end as u64, why: Why::NotUtf8 })
+        rest.truncate(end);
+        String::from_utf8(rest).map_err(|_| Fault { address, len: end as u64, why: Why::NotUtf8 })
     }
 }
 
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn strings_need_their_nul_and_utf_8() {
         with(&mut b"ab\0\xff\0cd".to_vec(), |memory| {
-            assert_eq!(memory.c_str(0, 64), Ok("ab"));
+            assert_eq!(memory.c_str(0, 64), Ok("ab".to_owned()));
             assert_eq!(memory.c_str(0, 2).unwrap_err().why, Why::Unterminated);
             assert_eq!(memory.c_str(3, 64).unwrap_err().why, Why::NotUtf8);
             assert_eq!(memory.c_str(5, 64).unwrap_err().why, Why::Unterminated);

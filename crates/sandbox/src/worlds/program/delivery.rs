@@ -113,19 +113,15 @@ impl Delivery {
         let len = RING_DATA as u64 + 2 * u64::from(size);
         grow(caller, instance.ring, len)?;
         let memory = instance.ring.data_mut(&mut *caller);
-        let consumer = Placement { address: 0, len: PAGE as u32, offset: 0, writable: true, owner: 0 };
-        let rest = Placement {
-            address: PAGE as u32,
-            len: (len - PAGE as u64) as u32,
-            offset: PAGE as u64,
-            writable: false,
-            owner: 0,
-        };
-        for place in [consumer, rest] {
-            instance.regions.map(memory, map.descriptor(), place).map_err(|number| {
-                let name = &map.info().name;
-                Error::os(number.raw_os_error()).with_kind(Kind::Kernel).context(format!("mapping ring buffer {name}"))
-            })?;
+        if let Err(errno) = show(&mut instance.regions, memory, &*map, len) {
+            // What is mapped already must not stay: the instance may serve another ring buffer.
+            if instance.regions.unmap_all(memory, 0).is_ok() {
+                caller.data_mut().host.deliveries.spare.push(instance);
+            }
+            let name = &map.info().name;
+            return Err(Error::os(errno.raw_os_error())
+                .with_kind(Kind::Kernel)
+                .context(format!("mapping ring buffer {name}")));
         }
         Ok(Box::new(Self { instance, map, size }))
     }
@@ -166,6 +162,15 @@ impl Delivery {
             }
         }
     }
+}
+
+/// Maps `len` bytes of a ring buffer to the start of `memory`: only the consumer's position may be written.
+fn show(regions: &mut SharedRegions, memory: &mut [u8], map: &dyn Map, len: u64) -> Result<(), rustix::io::Errno> {
+    let (page, rest) = (PAGE as u32, (len - PAGE as u64) as u32);
+    let consumer = Placement { address: 0, len: page, offset: 0, writable: true, owner: 0 };
+    let others = Placement { address: page, len: rest, offset: PAGE as u64, writable: false, owner: 0 };
+    regions.map(memory, map.descriptor(), consumer)?;
+    regions.map(memory, map.descriptor(), others)
 }
 
 fn instantiate(caller: &mut Caller<'_, State>) -> Result<Instantiated> {

@@ -161,9 +161,12 @@ impl Host {
         let object = self.objects.remove(&handle).ok_or_else(|| unknown_object(handle))?;
         self.losses.ring += object.dropped();
         self.iterators.retain(|(owner, _), _| *owner != handle);
-        self.perf.retain(|(owner, _), _| *owner != handle);
         // Detached first, so that nothing more comes.
         drop(object);
+        // Opened for a guest that then never polled them.
+        for (_, buffer) in self.perf.extract_if(.., |(owner, _), _| *owner == handle) {
+            retire(Reader::Idle(buffer), &mut self.losses, &mut self.deliveries, &self.stop);
+        }
         for (_, open) in self.maps.extract_if(.., |_, open| open.object == handle) {
             retire(open.reader, &mut self.losses, &mut self.deliveries, &self.stop);
         }
@@ -307,7 +310,7 @@ pub(super) fn read_name<'a>(
 ) -> Result<String, i32> {
     /// Longer than any name or path that the kernel takes.
     const LONGEST: usize = 4096;
-    let read = GuestMemory::new(bytes, &host.shared).c_str(address as u32, LONGEST).map(str::to_owned);
+    let read = GuestMemory::new(bytes, &host.shared).c_str(address as u32, LONGEST);
     read.map_err(|fault| host.fault(call, what, fault))
 }
 

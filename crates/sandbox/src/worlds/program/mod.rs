@@ -23,9 +23,15 @@ mod shared;
 
 pub use kernel::{Buffer, Kernel, Map, MapInfo, Object, Polled, Target, Values};
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd},
+    io::Errno,
+};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use wasmtime::{Linker, Store, StoreContextMut, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
@@ -78,7 +84,7 @@ pub struct Losses {
     pub ring: u64,
     /// Overwritten in full perf buffers.
     pub perf: u64,
-    /// Still in buffers that the guest had polled, when it ended or closed their object.
+    /// Still in the object's perf buffers, or in ring buffers that the guest had polled, when it ended or closed the object.
     pub unread: u64,
 }
 
@@ -120,6 +126,9 @@ pub fn run(
         Err(error) => return (Err(error), Losses::default()),
     };
     let result = start(engine, module, &mut store, &stop);
+    if let Ok(status) = &result {
+        tracing::info!("the guest ended with status {status}");
+    }
     // What is attached leaves before anybody waits for a reader of the output.
     let losses = store.data_mut().host.close_all();
     let _ = stdout.flush();
@@ -139,8 +148,16 @@ fn start(engine: &Engine, module: &Module, store: &mut Store<State>, stop: &Stop
     let instance = match linker.instantiate(&mut *store, module.wasmtime()) {
         Ok(instance) => instance,
         Err(error) => {
-            let refused = store.data().limiter.explain();
-            return Err(refused.unwrap_or_else(|| ended_or_trapped(&error, stop)).context("instantiating the module"));
+            let error = match store.data().limiter.explain() {
+                Some(refused) => refused,
+                // Nothing of the guest's has run: it is the host that has no memory for it.
+                None if error.downcast_ref::<Trap>().is_none() && error.downcast_ref::<Ended>().is_none() => {
+                    Error::new(Kind::Io, error.root_cause().to_string())
+                        .help("the address space of this process may be limited: ulimit -v")
+                }
+                None => ended_or_trapped(&error, stop),
+            };
+            return Err(error.context("instantiating the module"));
         }
     };
     store.data_mut().host.memory = instance.get_memory(&mut *store, "memory");
@@ -210,8 +227,15 @@ impl Watch {
 
 /// Whether `over` becomes readable within `time`.
 fn is_over(over: &rustix::fd::OwnedFd, time: Duration) -> bool {
-    let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
-    matches!(rustix::event::poll(&mut [PollFd::new(over, PollFlags::IN)], Some(&timeout)), Ok(1))
+    let deadline = Instant::now() + time;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        match rustix::event::poll(&mut [PollFd::new(over, PollFlags::IN)], Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            ready => return matches!(ready, Ok(1)),
+        }
+    }
 }
 
 impl Drop for Watch {

@@ -7,7 +7,7 @@ use wasmtime::Caller;
 
 use super::{
     delivery::Delivery,
-    host::{State, memory_and_state, read_name},
+    host::{Host, State, memory_and_state, read_name},
     kernel::Target,
 };
 use crate::{memory::GuestMemory, stop::Stop};
@@ -46,10 +46,16 @@ pub(super) fn load_from(
         None => host.kernel.load(&elf, None).map(|object| host.add_object(object)),
         Some(address) => super::shared::load_with_arena(bytes, host, &elf, address),
     };
-    Ok(loaded.unwrap_or_else(|error| {
-        host.fail(call, error);
-        0
-    }))
+    Ok(match loaded {
+        Ok(handle) => {
+            tracing::info!("object {handle}: loaded from {} bytes", elf.len());
+            handle
+        }
+        Err(error) => {
+            host.fail(call, error);
+            0
+        }
+    })
 }
 
 pub(super) fn close(mut caller: Caller<'_, State>, object: i64) -> wasmtime::Result<i32> {
@@ -63,7 +69,10 @@ pub(super) fn close(mut caller: Caller<'_, State>, object: i64) -> wasmtime::Res
     let closed = host.close(object);
     Delivery::close_retired(&mut caller);
     match closed {
-        Ok(()) => Ok(0),
+        Ok(()) => {
+            tracing::info!("object {object}: closed");
+            Ok(0)
+        }
         Err(error) => {
             caller.data_mut().host.fail(call, error);
             Ok(-1)
@@ -84,9 +93,7 @@ pub(super) fn attach(mut caller: Caller<'_, State>, object: i64, name: i32, targ
         Err(errno) => return Ok(errno),
     };
     let target = if target.is_empty() { Target::Section } else { Target::Named(&target) };
-    host.open_perf_buffers(object);
-    let result = host.object(object).and_then(|object| object.attach(&name, target));
-    Ok(result.map_or_else(|error| host.fail(call, error), |()| 0))
+    Ok(attach_to(host, call, object, &name, target))
 }
 
 pub(super) fn attach_fd(mut caller: Caller<'_, State>, object: i64, name: i32, fd: i32) -> wasmtime::Result<i32> {
@@ -109,9 +116,22 @@ pub(super) fn attach_fd(mut caller: Caller<'_, State>, object: i64, name: i32, f
             }
         },
     };
+    Ok(attach_to(host, call, object, &name, target))
+}
+
+fn attach_to(host: &mut Host, call: &'static str, object: i64, program: &str, target: Target<'_>) -> i32 {
     host.open_perf_buffers(object);
-    let result = host.object(object).and_then(|object| object.attach(&name, target));
-    Ok(result.map_or_else(|error| host.fail(call, error), |()| 0))
+    match host.object(object).and_then(|object| object.attach(program, target)) {
+        Ok(()) => {
+            match target {
+                Target::Section => tracing::info!("object {object}: {program:?} is attached"),
+                Target::Named(place) => tracing::info!("object {object}: {program:?} is attached to {place:?}"),
+                Target::Directory(_) => tracing::info!("object {object}: {program:?} is attached to a directory"),
+            }
+            0
+        }
+        Err(error) => host.fail(call, error),
+    }
 }
 
 /// Reads on in what an iterator prints: bytes, or 0 at its end.
