@@ -1,10 +1,10 @@
 //! A WebAssembly to eBPF compiler.
 //!
 //! ```text
-//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ inline ─▶ merge ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
-//!         validated            │             recursion  bounds, liveness,        │                        with BTF
-//!                              │                what the verifier knows          └─▶ listing, beside
-//!                              └─▶ printed                                           mnemonic and source
+//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ inline ─▶ merge ─▶ fuel ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
+//!         validated            │             recursion       bounds, liveness,        │                        with BTF
+//!                              │                     what the verifier knows          └─▶ listing, beside
+//!                              └─▶ printed                                                mnemonic and source
 //! ```
 //!
 //! [`compile`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
@@ -17,6 +17,7 @@ mod compile;
 mod elf;
 mod emit;
 pub mod entry;
+mod fuel;
 mod inline;
 pub mod ir;
 pub mod layout;

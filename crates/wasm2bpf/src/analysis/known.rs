@@ -338,7 +338,9 @@ impl Analysis<'_> {
                 if flags == 0 {
                     self.refine(*index);
                 }
-                term.successors(|to| leave(to.0 as usize, &self.shared));
+                for to in term.next_blocks() {
+                    leave(to.0 as usize, &self.shared);
+                }
                 flags
             }
             _ => {
