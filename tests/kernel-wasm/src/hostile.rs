@@ -315,7 +315,15 @@ fn many_indirect_calls(bytes: usize) -> Vec<u8> {
     let mut elements = ElementSection::new();
     let all: Vec<u32> = (0..functions.min(60_000)).collect();
     elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(all.into()));
-    builder.finish_with(1, |module| drop(module.section(&tables)), |module| drop(module.section(&elements)))
+    builder.finish_with(
+        1,
+        |module| {
+            module.section(&tables);
+        },
+        |module| {
+            module.section(&elements);
+        },
+    )
 }
 
 fn wide_blocks(bytes: usize) -> Vec<u8> {
@@ -348,7 +356,9 @@ fn many_segments(bytes: usize) -> Vec<u8> {
     }
     builder.function(&[], &[&body[..], &GET_0].concat());
     let mut data = DataSection::new();
-    (0..count).for_each(|_| drop(data.passive([7])));
+    for _ in 0..count {
+        data.passive([7]);
+    }
     let mut exports = ExportSection::new();
     exports.export("f0", ExportKind::Func, 0);
     let mut module = Module::new();
@@ -388,7 +398,13 @@ fn many_globals(bytes: usize) -> Vec<u8> {
     for _ in 0..count {
         globals.global(GlobalType { val_type: I32, mutable: true, shared: false }, &ConstExpr::i32_const(1));
     }
-    builder.finish_with(1, |module| drop(module.section(&globals)), |_| {})
+    builder.finish_with(
+        1,
+        |module| {
+            module.section(&globals);
+        },
+        |_| {},
+    )
 }
 
 fn many_traps(bytes: usize) -> Vec<u8> {

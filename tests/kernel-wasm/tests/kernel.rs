@@ -205,7 +205,7 @@ fn kernel_a_large_function_is_walked_about_once() {
     let module = load(&text, &small(), 1);
     let (_, verified) = &module.loaded().verified()[0];
     assert!(verified.walked <= 2 * verified.emitted, "{verified:?}");
-    assert!(matches!(call(&module, 0, "f", &[3], 10).outcome, Outcome::Returned(_)));
+    assert!(matches!(call(&module, 0, "f", &[3], 10_000).outcome, Outcome::Returned(_)));
 }
 
 #[test]
