@@ -411,7 +411,13 @@ fn many_traps(bytes: usize) -> Vec<u8> {
     let mut builder = Builder::new();
     let statement = [&GET_0[..], &[0x28, 2, 0], &SET_0].concat();
     builder.function(&[], &[repeat(bytes / statement.len(), &statement), GET_0.to_vec()].concat());
-    builder.finish_with(1, |module| drop(module.section(&memory())), |_| {})
+    builder.finish_with(
+        1,
+        |module| {
+            module.section(&memory());
+        },
+        |_| {},
+    )
 }
 
 fn straight(bytes: usize) -> Vec<u8> {

@@ -24,6 +24,8 @@ pub(crate) fn complexity(f: &Function) -> u64 {
 pub(crate) struct Liveness {
     pub(crate) shared: Shared,
     pub(crate) live_out: Vec<RegSet>,
+    /// Those that are live where some loop begins.
+    pub(crate) in_loops: RegSet,
 }
 
 /// Calls `f` with the registers that a block's beginning and end read besides what its instructions say: fuel, where it
@@ -102,7 +104,11 @@ impl Liveness {
                 }
             }
         }
-        Self { shared, live_out }
+        let mut in_loops = RegSet::new(count);
+        for (live, _) in live_in.iter().zip(&f.blocks).filter(|(_, block)| block.header) {
+            in_loops.union(live);
+        }
+        Self { shared, live_out, in_loops }
     }
 }
 

@@ -47,7 +47,7 @@ impl Emitter<'_> {
         for param in REGISTER_PARAMS..self.f.params {
             if let Some(machine) = self.machine(Reg(param)).filter(|_| self.alloc.live_params[param as usize]) {
                 let slot = self.slot((param - REGISTER_PARAMS) * 8);
-                self.load_base(code::DW, machine, slot);
+                self.load_base(self.size_of(Reg(param)), machine, slot);
             }
         }
     }
@@ -109,6 +109,7 @@ impl Emitter<'_> {
         let moves = in_registers.map(|(&arg, to)| (to, self.source(arg))).collect();
         self.parallel(moves);
         self.asm.load(code::W, 1, BASE, SELF as i16);
+        self.forget_arguments_from(args.len());
         let target = match callee.binding {
             Some(_) => Target::Extern(function),
             None => Target::Function(function),
@@ -126,6 +127,16 @@ impl Emitter<'_> {
             self.narrow_result(&callee.results);
         }
         self.take_results(results);
+    }
+
+    /// The verifier thinks that a function of ours reads all five registers: what is left in those that it does not
+    /// would be compared at each loop before the call.
+    fn forget_arguments_from(&mut self, count: usize) {
+        if self.loops {
+            for register in (2..=REGISTER_PARAMS as u8 + 1).skip(count) {
+                self.asm.constant(register, 0);
+            }
+        }
     }
 
     fn call_helper(&mut self, number: u32, args: &[Arg], types: &[Ty], results: &[Reg]) {
@@ -154,7 +165,7 @@ impl Emitter<'_> {
         }
         for (&result, index) in results.iter().zip(0..).skip(1) {
             let at = self.target(result);
-            self.load_base(code::DW, at, RESULTS - 8 * (index - 1));
+            self.load_base(self.size_of(result), at, RESULTS - 8 * (index - 1));
             self.finish(result, at);
         }
     }

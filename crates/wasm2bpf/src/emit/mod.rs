@@ -85,6 +85,7 @@ struct Emitter<'a> {
     blocks: Vec<Label>,
     /// Blocks that several others go to, loops' headers aside.
     joins: Vec<bool>,
+    loops: bool,
     stubs: Vec<Stub>,
     sites: &'a mut Vec<TrapSite>,
     /// Stores the site and returns.
@@ -143,6 +144,7 @@ impl<'a> Emitter<'a> {
             asm,
             blocks,
             joins: joins(f),
+            loops: f.blocks.iter().any(|block| block.header),
             stubs: Vec::new(),
             sites,
             trap,
@@ -234,7 +236,7 @@ impl Emitter<'_> {
             Place::Machine(machine) => machine,
             Place::Slot(_) => {
                 let slot = self.slot_of(reg).unwrap_or_default();
-                self.load_base(code::DW, scratch, slot);
+                self.load_base(self.size_of(reg), scratch, slot);
                 scratch
             }
             // Never written on any path that comes here; any number will do, and 0 needs no memory.
@@ -250,10 +252,24 @@ impl Emitter<'_> {
         self.machine(reg).unwrap_or(A)
     }
 
+    /// `machine = from`, for what `reg` holds. Of 32 bits, so that the verifier knows that the upper half is 0 whatever it
+    /// came from: a loop must not change more than it is entered with.
+    fn move_as(&mut self, reg: Reg, machine: u8, from: u8) {
+        match self.f.ty(reg) {
+            Ty::I32 if machine != from => self.asm.mov32(machine, from),
+            _ => self.asm.mov(machine, from),
+        }
+    }
+
+    /// How much is read of a cell of 64 bits for what `reg` holds.
+    fn size_of(&self, reg: Reg) -> u8 {
+        if self.f.ty(reg) == Ty::I32 { code::W } else { code::DW }
+    }
+
     /// Stores what [`Self::target`] gave.
     fn finish(&mut self, reg: Reg, from: u8) {
         match self.place(reg) {
-            Place::Machine(machine) => self.asm.mov(machine, from),
+            Place::Machine(machine) => self.move_as(reg, machine, from),
             Place::Slot(_) => {
                 let slot = self.slot_of(reg).unwrap_or_default();
                 let scratch = if from == A { B } else { A };
@@ -347,7 +363,7 @@ impl Emitter<'_> {
             Op::Copy { dst, src } => {
                 let at = self.target(*dst);
                 let from = self.read(*src, at);
-                self.asm.mov(at, from);
+                self.move_as(*dst, at, from);
                 self.finish(*dst, at);
             }
             Op::Bin { op, ty, dst, a, b } => self.bin(*op, *ty, *dst, *a, *b),
@@ -367,8 +383,9 @@ impl Emitter<'_> {
             Op::Launder { reg } => {
                 // What lives in a slot is unknown whenever it is read.
                 if let Some(machine) = self.machine(*reg) {
+                    let class = if self.f.ty(*reg) == Ty::I32 { code::ALU } else { code::ALU64 };
                     self.asm.load(code::DW, A, BASE, ZERO as i16);
-                    self.asm.alu(code::ALU64, code::ADD, machine, A);
+                    self.asm.alu(class, code::ADD, machine, A);
                 }
             }
         }
