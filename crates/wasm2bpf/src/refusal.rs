@@ -87,6 +87,42 @@ pub enum Limit {
     Signature,
 }
 
+/// A row for each reason; that none is missing, the match sees to.
+macro_rules! names {
+    ($($reason:pat => $name:literal,)*) => {
+        impl Reason {
+            /// The names of all reasons; each limit, and each way not to fit, is one.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// Its name, one of [`Self::NAMES`].
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $($reason => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Self::Invalid(_) => "invalid",
+    Self::Float(_) => "float",
+    Self::Feature(_) => "feature",
+    Self::UnboundImport(..) => "unbound import",
+    Self::Import { why: Mismatch::Unknown, .. } => "unknown import",
+    Self::Import { why: Mismatch::Incompatible, .. } => "incompatible import",
+    Self::Callee(_) => "callee",
+    Self::Limit(Limit::Functions { .. }) => "functions",
+    Self::Limit(Limit::Complexity) => "complexity",
+    Self::Limit(Limit::Branches { .. }) => "branches",
+    Self::Limit(Limit::Instructions { .. }) => "instructions",
+    Self::Limit(Limit::Memory { .. }) => "memory",
+    Self::Limit(Limit::Instance) => "instance",
+    Self::Limit(Limit::Array { .. }) => "array",
+    Self::Limit(Limit::Table) => "table",
+    Self::Limit(Limit::Signature) => "signature",
+}
+
 impl Reason {
     /// What would help, as one sentence.
     pub fn help(&self) -> &'static str {
