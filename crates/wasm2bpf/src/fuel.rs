@@ -1,9 +1,7 @@
-//! Fuel: what a run may spend before it is ended, about one for eight instructions of the IR.
+//! Where fuel is spent, and how much: see the [crate](crate#fuel).
 //!
-//! A loop's header spends for the longest way round, and a function's entry for the longest way through, unless that is
-//! so short that its callers count it as part of theirs: a tree of calls without a loop ends too. What lies between
-//! two such places is bounded by the function's size. A recursive function's headers count the longest way on from
-//! them, as a return may take a round anywhere.
+//! What lies between two places that spend is bounded by the function's size. A recursive function's headers count the
+//! longest way on from them, as a return may take a round anywhere.
 
 use std::collections::HashMap;
 

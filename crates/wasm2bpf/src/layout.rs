@@ -24,7 +24,7 @@ pub const ZERO: i32 = -8;
 pub const SELF: i32 = -16;
 /// The trap that ended the run, 32 bits: 0 or the number of a [`crate::TrapSite`].
 pub const TRAP: i32 = -24;
-/// The fuel left, 64 bits, counted down as [`crate::fuel`] has it; [`FUEL_EMPTY`] and less means that none is left.
+/// The fuel left, 64 bits, spent as the [crate](crate#fuel) says; [`FUEL_EMPTY`] and less means that none is left.
 pub const FUEL: i32 = -32;
 /// The size of the first linear memory in bytes, 64 bits; linked modules' others have cells among the globals.
 pub const MEMORY_BYTES: i32 = -40;

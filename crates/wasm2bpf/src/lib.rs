@@ -10,6 +10,11 @@
 //! [`compile`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
 //! the way and what would help. It is pure: it needs no kernel. [`layout`] says where an instance's memory, globals
 //! and tables lie in the arena, for whoever instantiates and runs it.
+//!
+//! # Fuel
+//! What a run may spend before it is ended, about one for eight instructions of the [`ir`]. Each round of a loop spends,
+//! when it begins, for the longest way round, and at least one. A call spends for the longest way through the function,
+//! unless that is so short (64 instructions) that the caller counts it as part of its own: a tree of calls ends too.
 #![forbid(unsafe_code)]
 
 mod analysis;

@@ -34,7 +34,7 @@ pub enum Outcome {
 pub struct Run {
     /// How it ended.
     pub outcome: Outcome,
-    /// One for each short round of a loop; more for long ones, and for long functions: see [`wasm2bpf`].
+    /// One for each short round of a loop; more for long ones, and for long functions: see [`wasm2bpf`](wasm2bpf#fuel).
     pub fuel_used: u64,
 }
 
