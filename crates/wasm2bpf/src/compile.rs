@@ -36,7 +36,7 @@ fn at_function(module: &Module, index: u32, reason: Reason) -> Refusal {
     Refusal { reason, function: Some(index), name, offset: 0 }
 }
 
-/// Compiles a module; see [`crate::compile`].
+/// Compiles a module; see [`crate::compile()`].
 pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
     whole_module(Module::parse(bytes)?, bytes, options)
 }

@@ -7,7 +7,7 @@
 //!                              └─▶ printed                                                mnemonic and source
 //! ```
 //!
-//! [`compile`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
+//! [`compile()`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
 //! the way and what would help. It is pure: it needs no kernel. [`layout`] says where an instance's memory, globals
 //! and tables lie in the arena, for whoever instantiates and runs it.
 //!
@@ -95,7 +95,7 @@ pub fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
 /// modules' bytes one after another; offsets of trap sites and refusals are in the function's own module.
 ///
 /// # Errors
-/// As [`compile`], and `Import` when an import does not fit what it names.
+/// As [`compile()`], and `Import` when an import does not fit what it names.
 pub fn link(modules: &[(&[u8], &module::Providers)], options: &Options) -> Result<Object, Refusal> {
     compile::link(modules, options)
 }

@@ -68,7 +68,7 @@ pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
         analysis.shared = std::mem::replace(&mut entry[index], RegSet::new(0));
         let mut links = Links::default();
         for (position, inst) in block.insts.iter().enumerate() {
-            links.inst(&inst.op, &constant);
+            links.inst(&inst.op, |reg| constant[reg.0 as usize] && analysis.known(reg));
             let flags = analysis.inst(inst);
             if flags != 0 {
                 decisions.insts.insert((index as u32, position as u32), flags);
@@ -161,7 +161,7 @@ fn copy_classes(f: &Function, constant: &[bool]) -> NumberMap<Reg, Vec<Reg>> {
     }
     let mut parent = NumberMap::default();
     for inst in f.blocks.iter().flat_map(|block| &block.insts) {
-        let Some((dst, sources)) = copied(&inst.op, constant) else { continue };
+        let Some((dst, sources)) = copied(&inst.op, |reg| constant[reg.0 as usize]) else { continue };
         for src in sources.into_iter().flatten() {
             parent.entry(dst).or_insert(dst);
             parent.entry(src).or_insert(src);

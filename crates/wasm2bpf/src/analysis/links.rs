@@ -23,7 +23,8 @@ fn whole_turn(ty: Ty, by: i32) -> bool {
 }
 
 /// What the verifier takes for copies, whatever the instruction is called: the register written, and of which others.
-pub(crate) fn copied(op: &Op, constant: &[bool]) -> Option<(Reg, [Option<Reg>; 2])> {
+/// `constant` says whether it may know a register's one value.
+pub(crate) fn copied(op: &Op, constant: impl Fn(Reg) -> bool) -> Option<(Reg, [Option<Reg>; 2])> {
     Some(match *op {
         Op::Copy { dst, src } => (dst, [Some(src), None]),
         // A sign extension is a copy where the verifier knows that it changes nothing.
@@ -34,7 +35,7 @@ pub(crate) fn copied(op: &Op, constant: &[bool]) -> Option<(Reg, [Option<Reg>; 2
         // Since 6.12 it remembers what a constant was added to.
         Op::Bin { op: BinOp::Add, ty: Ty::I64, dst, a, b: Arg::Imm(_) } => (dst, [Some(a), None]),
         Op::Bin { op: BinOp::Add, ty: Ty::I64, dst, a, b: Arg::Reg(b) } => {
-            (dst, [Some(a).filter(|_| constant[b.0 as usize]), Some(b).filter(|_| constant[a.0 as usize])])
+            (dst, [Some(a).filter(|_| constant(b)), Some(b).filter(|_| constant(a))])
         }
         Op::Bin { op: BinOp::Rotl | BinOp::Rotr, ty, dst, a, b: Arg::Imm(by) } if whole_turn(ty, by) => {
             (dst, [Some(a), None])
@@ -51,7 +52,7 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    pub(crate) fn inst(&mut self, op: &Op, constant: &[bool]) {
+    pub(crate) fn inst(&mut self, op: &Op, constant: impl Fn(Reg) -> bool) {
         match copied(op, constant) {
             Some((dst, sources)) => {
                 let groups: Vec<u32> = sources.into_iter().flatten().map(|src| self.group_of(src)).collect();

@@ -396,7 +396,7 @@ pub struct Block {
     pub term_offset: u32,
     /// Whether back edges enter it: it asks `may_goto`.
     pub header: bool,
-    /// The fuel that it spends when it begins, see [`crate::fuel`]; 0 is none.
+    /// The fuel that it spends when it begins, see the [crate](crate#fuel); 0 is none.
     pub spends: u32,
     /// How many loops it is in.
     pub depth: u32,
