@@ -23,6 +23,7 @@ mod elf;
 mod emit;
 pub mod entry;
 mod fuel;
+mod header;
 mod inline;
 pub mod ir;
 pub mod layout;
@@ -68,6 +69,12 @@ impl Object {
     /// The IR of each function as it was before emission, printed.
     pub fn ir(&self) -> Vec<String> {
         self.compiled.iter().filter_map(|function| function.ir.as_ref()).map(ToString::to_string).collect()
+    }
+
+    /// A C header for eBPF programs that call the exported functions and are linked with the object: their prototypes,
+    /// and how an instance's fuel and trap are reached.
+    pub fn header(&self) -> String {
+        header::print(self)
     }
 
     /// Each eBPF instruction with the WebAssembly one it was made for and, where the module has DWARF, the source line.

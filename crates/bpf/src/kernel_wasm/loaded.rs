@@ -75,7 +75,7 @@ fn take_address() -> u64 {
 }
 
 impl Loaded {
-    /// Loads `elf`. Its arena map must be called `arena`; without one, its `.bss` takes its place.
+    /// Loads `elf`. Its arena map must be called `arena`; without one, its section `.bss.wasm` takes its place.
     ///
     /// # Errors
     /// `BadInput` when libbpf cannot open the object, `Kernel` when the kernel refuses it: the detail is the
@@ -105,8 +105,8 @@ impl Loaded {
         let (map, is_arena) = unsafe {
             let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
             if map.is_null() {
-                // Without an arena, instances are in the object's `.bss`, whose size is fixed.
-                (libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss".as_ptr()), false)
+                // Without an arena, instances are in an array, whose size is fixed.
+                (libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss.wasm".as_ptr()), false)
             } else {
                 libbpf_sys::bpf_map__set_max_entries(map, options.arena_pages);
                 libbpf_sys::bpf_map__set_map_extra(map, at);
