@@ -7,11 +7,12 @@ use crate::{
     analysis::{bounds, forks, known, liveness},
     elf, emit,
     emit::{STEP, assemble::Code},
-    inline,
+    fuel, inline,
     ir::{Check, Function, Op, ROUTINES, Term},
     layout::Layout,
     lower::{
         Lowering,
+        indirect::Targets,
         routines::{Routines, granted_pages},
     },
     merge::{self, Functions},
@@ -35,7 +36,7 @@ fn at_function(module: &Module, index: u32, reason: Reason) -> Refusal {
     Refusal { reason, function: Some(index), name, offset: 0 }
 }
 
-/// Compiles a module; see [`crate::compile`].
+/// Compiles a module; see [`crate::compile()`].
 pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
     whole_module(Module::parse(bytes)?, bytes, options)
 }
@@ -65,10 +66,23 @@ fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<O
     let roots: Vec<u32> = module.roots().into_iter().filter(|root| functions.contains_key(root)).collect();
     let order = bottom_up(&functions);
     let inlined = inline::inline(&mut functions, &order, &roots);
-    let before = functions.len();
     let frames = if options.target == Target::Array { merge::Frames::Rounds } else { merge::Frames::Plain };
-    merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack, frames);
-    let merged = functions.len() > before;
+    let merged = loop {
+        match merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack, frames) {
+            Ok(merged) => break merged,
+            Err(group) => {
+                for index in group {
+                    functions.remove(&index);
+                    let refusal = at_function(&module, index, Reason::Limit(Limit::Complexity));
+                    if !options.partial {
+                        return Err(refusal);
+                    }
+                    refused.insert(index, refusal);
+                }
+                spread_refusals(&module, &mut functions, &mut refused);
+            }
+        }
+    };
     finish(bytes, module, options, Lowered { functions, refused, inlined, merged })
 }
 
@@ -88,7 +102,7 @@ type Refused = BTreeMap<u32, Refusal>;
 
 /// Lowers what the roots reach.
 fn lower_all(module: &Module, options: &Options, bytes: &[u8]) -> Result<(Functions, Refused), Refusal> {
-    let mut routines = Routines::default();
+    let (mut routines, mut targets) = (Routines::default(), Targets::new(module));
     let (mut functions, mut refused) = (Functions::new(), Refused::new());
     let mut work: Vec<u32> = module.roots().into_iter().rev().collect();
     let mut seen: HashSet<u32> = work.iter().copied().collect();
@@ -98,7 +112,7 @@ fn lower_all(module: &Module, options: &Options, bytes: &[u8]) -> Result<(Functi
         }
         let lowered = match routines.build(index, module, options) {
             Some(routine) => Ok(routine),
-            None => Lowering::function(module, options, &mut routines, bytes, index),
+            None => Lowering::function(module, options, (&mut routines, &mut targets), bytes, index),
         };
         match lowered {
             Ok(function) => {
@@ -211,9 +225,10 @@ struct Lowered {
 }
 
 fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> Result<Object, Refusal> {
-    let Lowered { functions, refused, inlined, merged } = lowered;
+    let Lowered { mut functions, refused, inlined, merged } = lowered;
     let module = &module;
     let order = bottom_up(&functions);
+    fuel::charge(&mut functions, &order);
     let mut callees = callee_table(module, options, &functions, &order);
     let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
     let prepared: BTreeMap<u32, Prepared> =
@@ -241,20 +256,20 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
     for (&index, this) in &prepared {
         let exported = roots.binary_search(&index).is_ok();
         let (f, alloc, decisions) = (&this.function, &this.alloc, &this.decisions);
-        let code = emit::function(f, alloc, decisions, &program, &mut sites, exported)
-            .ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?;
+        let too_much = |limit| at_function(module, index, Reason::Limit(limit));
+        let code = emit::function(f, alloc, decisions, &program, &mut sites, exported).map_err(too_much)?;
         codes.insert(index, code);
         if alloc.rounds.is_some() {
-            let code = emit::wrapper(f, alloc, &program, &mut sites, exported);
+            let code = emit::wrapper(f, alloc, &program, &mut sites, exported).map_err(too_much)?;
             // The function's own code became the one that is called for each round.
-            let code =
-                codes.insert(index, code.ok_or_else(|| at_function(module, index, Reason::Limit(Limit::Complexity)))?);
+            let code = codes.insert(index, code);
             codes.extend(code.map(|code| (index | STEP, code)));
         }
     }
     attribute(module, &mut sites);
-    let entries = crate::entry::split(&roots, &prepared_callees(&prepared))
-        .map_err(|needed| whole(Reason::Limit(Limit::Functions { needed })))?;
+    let slots = |index| [index, index | STEP].iter().filter_map(|index| codes.get(index)).map(Code::slots).sum();
+    let entries = crate::entry::split(&roots, &prepared_callees(&prepared), slots)
+        .map_err(|(root, limit)| at_function(module, root, Reason::Limit(limit)))?;
     let entry_codes: Vec<(&str, Code)> = entries
         .iter()
         .map(|entry| {

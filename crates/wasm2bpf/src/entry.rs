@@ -10,9 +10,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::emit::{
-    assemble::Code,
-    insn::{Assembler, Label, Target, code},
+use crate::{
+    emit::{
+        assemble::Code,
+        insn::{Assembler, Label, Target, code},
+    },
+    refusal::Limit,
 };
 
 /// Bytes of the entry's context.
@@ -24,6 +27,9 @@ pub(crate) const PROGRAM: &str = "wasm_entry";
 /// Functions that an entry can reach (`BPF_MAX_SUBPROGS`, without itself).
 const REACHED: usize = 255;
 
+/// Instructions that an entry can reach: the verifier walks a million (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const WALKED: u32 = 400_000;
+
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -33,19 +39,30 @@ pub struct Entry {
     pub roots: Vec<u32>,
 }
 
-/// Shares the roots out among entries. An error is the number of functions of a root that reaches too many alone.
-pub(crate) fn split(roots: &[u32], callees: &HashMap<u32, Vec<u32>>) -> Result<Vec<Entry>, usize> {
+/// Shares the roots out among entries; `slots` says how long each function is. An error is a root that reaches too much
+/// alone.
+pub(crate) fn split(
+    roots: &[u32],
+    callees: &HashMap<u32, Vec<u32>>,
+    slots: impl Fn(u32) -> u32,
+) -> Result<Vec<Entry>, (u32, Limit)> {
     let mut entries: Vec<Vec<u32>> = vec![Vec::new()];
-    let mut reached = HashSet::new();
+    let (mut reached, mut walked) = (HashSet::new(), 0);
+    let sum = |functions: &[u32]| functions.iter().map(|&f| slots(f)).fold(0, u32::saturating_add);
     for &root in roots {
         let mut more = reach(root, callees, &reached);
-        if reached.len() + more.len() > REACHED && !reached.is_empty() {
+        if (reached.len() + more.len() > REACHED || sum(&more).saturating_add(walked) > WALKED) && !reached.is_empty() {
             entries.push(Vec::new());
             reached.clear();
+            walked = 0;
             more = reach(root, callees, &reached);
         }
         if more.len() > REACHED {
-            return Err(count(root, callees));
+            return Err((root, Limit::Functions { needed: count(root, callees) }));
+        }
+        walked += sum(&more);
+        if walked > WALKED {
+            return Err((root, Limit::Instructions { needed: walked }));
         }
         reached.extend(more);
         if let Some(entry) = entries.last_mut() {

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{
-    ir::{Arg, Block, BlockId, Function, Inst, Op, ROUTINES, Reg, Term, Ty},
+    ir::{Arg, Block, BlockId, Function, Inst, Op, ROUTINES, Reg, Term},
     merge::Functions,
 };
 
@@ -30,14 +30,14 @@ pub(crate) fn inline(functions: &mut Functions, order: &[u32], roots: &[u32]) ->
         *calls.entry(callee).or_default() += 1;
     }
     let recursive = recursive(functions);
+    let mut sizes: HashMap<u32, usize> = functions.iter().map(|(&index, f)| (index, instructions(f))).collect();
     let mut inlined = Inlined::new();
     for &caller in order {
         let Some(mut function) = functions.remove(&caller) else { continue };
-        let mut size = instructions(&function);
+        let mut size = sizes[&caller];
         let mut chosen: BTreeMap<u32, u32> = BTreeMap::new();
         for callee in function.callees().filter(|&callee| callee != caller && callee < ROUTINES) {
-            let Some(body) = functions.get(&callee).filter(|_| !recursive.contains(&callee)) else { continue };
-            let own = instructions(body);
+            let Some(&own) = sizes.get(&callee).filter(|_| !recursive.contains(&callee)) else { continue };
             let once = calls.get(&callee) == Some(&1) && roots.binary_search(&callee).is_err() && own <= ONCE;
             if (once || own <= SMALL) && size + own <= GROWN {
                 size += own;
@@ -47,6 +47,7 @@ pub(crate) fn inline(functions: &mut Functions, order: &[u32], roots: &[u32]) ->
         if !chosen.is_empty() {
             let mut left = chosen.clone();
             function = Splice::new(function, functions).run(&mut left);
+            sizes.insert(caller, instructions(&function));
             inlined.insert(caller, chosen);
         }
         functions.insert(caller, function);
@@ -110,9 +111,6 @@ impl<'a> Splice<'a> {
         }
         // A callee that never returns leaves the rest of its caller without a way in, which the kernel refuses.
         self.out.remove_unreachable();
-        if self.out.fuel.is_none() && self.out.blocks.iter().any(|block| block.header) {
-            self.out.fuel = Some(self.out.reg(Ty::I64));
-        }
         self.out
     }
 
@@ -124,7 +122,7 @@ impl<'a> Splice<'a> {
         let mut term = block.term;
         term.successors_mut(|to| to.0 += OLD);
         let (header, depth, term_offset) = (block.header, block.depth, block.term_offset);
-        let mut current = Block { insts: Vec::new(), term, term_offset, header, depth };
+        let mut current = Block { term, term_offset, header, ..Block::new(depth) };
         for inst in block.insts {
             let callee = match &inst.op {
                 Op::Call { function, .. } => {
@@ -138,7 +136,7 @@ impl<'a> Splice<'a> {
             };
             *left -= 1;
             let Op::Call { args, results, .. } = inst.op else { continue };
-            let rest = Block { insts: Vec::new(), term: current.term.clone(), term_offset, header: false, depth };
+            let rest = Block { term: current.term.clone(), term_offset, ..Block::new(depth) };
             let mut before = std::mem::replace(&mut current, rest);
             let base = self.out.regs.len() as u32;
             self.pass(&mut before, &args, base, inst.offset);
@@ -163,7 +161,7 @@ impl<'a> Splice<'a> {
     }
 
     /// The callee's blocks; what comes after them is where they return to.
-    fn body(&mut self, body: &Function, base: u32, results: &[Reg], depth: u16) {
+    fn body(&mut self, body: &Function, base: u32, results: &[Reg], depth: u32) {
         let start = self.next();
         let after = BlockId(start.0 + body.blocks.len() as u32);
         self.out.regs.extend(&body.regs);

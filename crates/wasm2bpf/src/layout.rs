@@ -24,7 +24,7 @@ pub const ZERO: i32 = -8;
 pub const SELF: i32 = -16;
 /// The trap that ended the run, 32 bits: 0 or the number of a [`crate::TrapSite`].
 pub const TRAP: i32 = -24;
-/// The fuel left, 64 bits. Loops count it down; [`FUEL_EMPTY`] means that none is left.
+/// The fuel left, 64 bits, spent as the [crate](crate#fuel) says; [`FUEL_EMPTY`] and less means that none is left.
 pub const FUEL: i32 = -32;
 /// The size of the first linear memory in bytes, 64 bits; linked modules' others have cells among the globals.
 pub const MEMORY_BYTES: i32 = -40;
@@ -36,7 +36,10 @@ const RESULT_SLOTS: i32 = 64;
 
 /// What the fuel cell holds when fuel has run out. Fuel `n` is stored as `n + 1 + FUEL_EMPTY`: compiled code compares
 /// with a number in the middle of the range, which tells the verifier nothing about the other values.
-pub const FUEL_EMPTY: i64 = 0x0100_0000;
+pub const FUEL_EMPTY: i32 = 0x0100_0000;
+
+/// The most fuel that a run can be given: as 32 bits it is compared with signs.
+pub const FUEL_MOST: u64 = (i32::MAX - FUEL_EMPTY) as u64 - 1;
 
 /// Guard bytes around an instance.
 pub const GUARD: u32 = 4096;

@@ -1,15 +1,20 @@
 //! A WebAssembly to eBPF compiler.
 //!
 //! ```text
-//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ inline ─▶ merge ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
-//!         validated            │             recursion  bounds, liveness,        │                        with BTF
-//!                              │                what the verifier knows          └─▶ listing, beside
-//!                              └─▶ printed                                           mnemonic and source
+//!  bytes ─▶ module ─▶ lower ─▶ ir ─▶ inline ─▶ merge ─▶ fuel ─▶ analysis ─▶ regalloc ─▶ emit ─▶ peephole ─▶ elf ─▶ object
+//!         validated            │             recursion       bounds, liveness,        │                        with BTF
+//!                              │                     what the verifier knows          └─▶ listing, beside
+//!                              └─▶ printed                                                mnemonic and source
 //! ```
 //!
-//! [`compile`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
+//! [`compile()`] takes a module's bytes and gives an object that libbpf loads, or a [`Refusal`] that says what stands in
 //! the way and what would help. It is pure: it needs no kernel. [`layout`] says where an instance's memory, globals
 //! and tables lie in the arena, for whoever instantiates and runs it.
+//!
+//! # Fuel
+//! What a run may spend before it is ended, about one for eight instructions of the [`ir`]. Each round of a loop spends,
+//! when it begins, for the longest way round, and at least one. A call spends for the longest way through the function,
+//! unless that is so short (64 instructions) that the caller counts it as part of its own: a tree of calls ends too.
 #![forbid(unsafe_code)]
 
 mod analysis;
@@ -17,6 +22,8 @@ mod compile;
 mod elf;
 mod emit;
 pub mod entry;
+mod fuel;
+mod header;
 mod inline;
 pub mod ir;
 pub mod layout;
@@ -64,6 +71,12 @@ impl Object {
         self.compiled.iter().filter_map(|function| function.ir.as_ref()).map(ToString::to_string).collect()
     }
 
+    /// A C header for eBPF programs that call the exported functions and are linked with the object: their prototypes,
+    /// and how an instance's fuel and trap are reached.
+    pub fn header(&self) -> String {
+        header::print(self)
+    }
+
     /// Each eBPF instruction with the WebAssembly one it was made for and, where the module has DWARF, the source line.
     /// `bytes` is the module that was compiled, or all of them one after another.
     pub fn listing(&self, bytes: &[u8]) -> String {
@@ -89,7 +102,7 @@ pub fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
 /// modules' bytes one after another; offsets of trap sites and refusals are in the function's own module.
 ///
 /// # Errors
-/// As [`compile`], and `Import` when an import does not fit what it names.
+/// As [`compile()`], and `Import` when an import does not fit what it names.
 pub fn link(modules: &[(&[u8], &module::Providers)], options: &Options) -> Result<Object, Refusal> {
     compile::link(modules, options)
 }

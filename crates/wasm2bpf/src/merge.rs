@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
-    analysis::liveness::Liveness,
+    analysis::liveness::{self, Liveness},
     ir::{Area, Arg, BinOp, Block, BlockId, Cell, Cmp, CmpOp, Function, Inst, Op, Reg, Term, TrapKind, Ty, Width},
 };
 
@@ -21,6 +21,9 @@ pub(crate) const MERGED: u32 = 3 << 29;
 
 /// Functions by index.
 pub(crate) type Functions = BTreeMap<u32, Function>;
+
+/// Registers that the functions of a group may save, counted at each call.
+const MOST_SAVED: usize = 1 << 20;
 
 /// Heights above this go into one merged function when the whole nests too deep.
 const CUT: u32 = 4;
@@ -34,8 +37,11 @@ pub(crate) enum Frames {
     Rounds,
 }
 
-/// Merges what recurs, and what nests deeper than `max_depth`.
-pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32, frames: Frames) {
+/// Merges what recurs, and what nests deeper than `max_depth`. True if there was anything.
+///
+/// # Errors
+/// Functions that are too much together; nothing is merged then.
+pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32, frames: Frames) -> Result<bool, Vec<u32>> {
     let groups = strongly_connected(functions);
     let recursive = |group: &[u32], functions: &Functions| {
         group.len() > 1 || functions[&group[0]].callees().any(|callee| callee == group[0])
@@ -54,11 +60,34 @@ pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32, fram
     if !deep.is_empty() {
         merged.push(deep);
     }
-    let pushes = reaching(functions, merged.iter().flatten().copied());
-    for (number, mut group) in merged.into_iter().enumerate() {
-        group.sort_unstable();
-        merge_group(functions, &group, MERGED + number as u32, shadow, &pushes);
+    let (mut saved, mut too_much) = (Vec::new(), Vec::new());
+    for group in &merged {
+        match saved_by(functions, group) {
+            Some(by_function) => saved.push(by_function),
+            None => too_much.extend(group),
+        }
     }
+    if !too_much.is_empty() {
+        return Err(too_much);
+    }
+    let pushes = reaching(functions, merged.iter().flatten().copied());
+    for (number, saved) in saved.into_iter().enumerate() {
+        merge_group(functions, saved, MERGED + number as u32, shadow, &pushes);
+    }
+    Ok(!merged.is_empty())
+}
+
+/// For each function of a group, what it saves over calls of the others. None if they are too much for one function.
+fn saved_by(functions: &Functions, group: &[u32]) -> Option<BTreeMap<u32, LiveAcross>> {
+    let members: HashSet<u32> = group.iter().copied().collect();
+    let shared = |f: &Function| liveness::shared(f) as u64;
+    let regs: u64 = group.iter().map(|index| shared(&functions[index])).sum();
+    let blocks: u64 = group.iter().map(|index| functions[index].blocks.len() as u64).sum();
+    if regs * blocks > liveness::COMPLEXITY {
+        return None;
+    }
+    let mut left = MOST_SAVED;
+    group.iter().map(|&index| Some((index, saved_over_calls(&functions[&index], &members, &mut left)?))).collect()
 }
 
 /// The functions that reach one of `targets`, those among them.
@@ -186,14 +215,15 @@ const ENTRY: BlockId = BlockId(0);
 const EXIT: BlockId = BlockId(1);
 const DISPATCH: BlockId = BlockId(2);
 
-fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32, pushes: &HashSet<u32>) {
-    let mut originals = BTreeMap::new();
-    for &member in group {
-        if let Some(function) = functions.remove(&member) {
-            let saved = saved_over_calls(&function, group);
-            originals.insert(member, (function, saved));
-        }
-    }
+fn merge_group(
+    functions: &mut Functions,
+    saved: BTreeMap<u32, LiveAcross>,
+    index: u32,
+    shadow: u32,
+    pushes: &HashSet<u32>,
+) {
+    let taken = saved.into_iter().filter_map(|(member, saved)| Some((member, (functions.remove(&member)?, saved))));
+    let originals: BTreeMap<u32, (Function, LiveAcross)> = taken.collect();
     let name = originals.values().map(|(f, _)| f.name.as_str()).collect::<Vec<_>>().join("+");
     let name: String = name.chars().take(64).collect();
     let out =
@@ -210,7 +240,6 @@ fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32
     let mut out = merge.out;
     out.resolve(&entries);
     out.remove_unreachable();
-    out.fuel = Some(out.reg(Ty::I64));
     for (which, (&member, (function, _))) in originals.iter().enumerate() {
         let limit = shadow.saturating_sub(frames[&member]);
         functions.insert(member, outside(function, which as i32, index, limit));
@@ -218,8 +247,9 @@ fn merge_group(functions: &mut Functions, group: &[u32], index: u32, shadow: u32
     functions.insert(index, out);
 }
 
-/// For each block and each call of a member in it, the registers that are live over the call.
-fn saved_over_calls(f: &Function, group: &[u32]) -> Vec<Vec<Vec<Reg>>> {
+/// For each block and each call of a member in it, the registers that are live over the call; none if there are more
+/// than `left`, from which they are taken.
+fn saved_over_calls(f: &Function, members: &HashSet<u32>, left: &mut usize) -> Option<LiveAcross> {
     let liveness = Liveness::new(f);
     let mut all = Vec::with_capacity(f.blocks.len());
     for (index, block) in f.blocks.iter().enumerate() {
@@ -234,9 +264,10 @@ fn saved_over_calls(f: &Function, group: &[u32]) -> Vec<Vec<Vec<Reg>>> {
                 live.remove(&reg);
             });
             if let Op::Call { function, .. } = &inst.op
-                && group.contains(function)
+                && members.contains(function)
             {
-                calls.push(live.iter().copied().filter(|&reg| Some(reg) != f.fuel).collect());
+                *left = left.checked_sub(live.len())?;
+                calls.push(live.iter().copied().collect());
             }
             inst.op.uses(|reg| {
                 live.insert(reg);
@@ -245,7 +276,7 @@ fn saved_over_calls(f: &Function, group: &[u32]) -> Vec<Vec<Vec<Reg>>> {
         calls.reverse();
         all.push(calls);
     }
-    all
+    Some(all)
 }
 
 fn inst(op: Op, offset: u32) -> Inst {
@@ -267,7 +298,7 @@ impl Merge<'_> {
     }
 
     fn empty(term: Term) -> Block {
-        Block { insts: Vec::new(), term, term_offset: 0, header: false, depth: 0 }
+        Block { term, ..Block::new(0) }
     }
 
     /// The entry, the exit and the dispatcher, whose targets are not known yet.
@@ -470,7 +501,7 @@ impl Function {
 /// The function that outsiders call: arguments into a frame, if there is room for it; the merged function; results out
 /// of the cells.
 fn outside(original: &Function, which: i32, merged: u32, limit: u32) -> Function {
-    let mut f = Function { blocks: Vec::new(), fuel: None, ..original.clone() };
+    let mut f = Function { blocks: Vec::new(), ..original.clone() };
     f.regs.truncate(original.params as usize);
     let sp = f.reg(Ty::I32);
     let offset = original.blocks.first().map_or(0, |b| b.insts.first().map_or(b.term_offset, |i| i.offset));
@@ -488,6 +519,6 @@ fn outside(original: &Function, which: i32, merged: u32, limit: u32) -> Function
         insts.push(inst(Op::Get { dst, cell: Cell::Result(number as u32) }, 0));
         values.push(Arg::Reg(dst));
     }
-    f.blocks.push(Block { insts, term: Term::Return(values), term_offset: 0, header: false, depth: 0 });
+    f.blocks.push(Block { insts, term: Term::Return(values), ..Block::new(0) });
     f
 }

@@ -53,8 +53,20 @@ pub enum Limit {
         /// How many the module needs.
         needed: usize,
     },
-    /// Local variables and stack values of one function, times its blocks: the analyses are held to linear cost by this.
+    /// Variables of one function times its blocks, what recursive functions save over calls, functions that indirect
+    /// calls choose from: compilation is held to linear cost by this.
     Complexity,
+    /// Branches on one way through a function: the kernel's verifier keeps 8192 that it has yet to walk.
+    Branches {
+        /// How many there are.
+        needed: u32,
+    },
+    /// Instructions that one export reaches: the verifier walks a million, of which this leaves it two and a half for
+    /// each.
+    Instructions {
+        /// How many there are.
+        needed: u32,
+    },
     /// Memory that the module declares, against what was granted, in pages of 64 KiB.
     Memory {
         /// Pages that the module declares as its minimum.
@@ -71,8 +83,44 @@ pub enum Limit {
     },
     /// Entries that a table declares: at most 65,536.
     Table,
-    /// Results of one function: at most 64.
+    /// Results of one function, parameters and results of one block: at most 64.
     Signature,
+}
+
+/// A row for each reason; that none is missing, the match sees to.
+macro_rules! names {
+    ($($reason:pat => $name:literal,)*) => {
+        impl Reason {
+            /// The names of all reasons; each limit, and each way not to fit, is one.
+            pub const NAMES: &'static [&'static str] = &[$($name),*];
+
+            /// Its name, one of [`Self::NAMES`].
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $($reason => $name,)*
+                }
+            }
+        }
+    };
+}
+
+names! {
+    Self::Invalid(_) => "invalid",
+    Self::Float(_) => "float",
+    Self::Feature(_) => "feature",
+    Self::UnboundImport(..) => "unbound import",
+    Self::Import { why: Mismatch::Unknown, .. } => "unknown import",
+    Self::Import { why: Mismatch::Incompatible, .. } => "incompatible import",
+    Self::Callee(_) => "callee",
+    Self::Limit(Limit::Functions { .. }) => "functions",
+    Self::Limit(Limit::Complexity) => "complexity",
+    Self::Limit(Limit::Branches { .. }) => "branches",
+    Self::Limit(Limit::Instructions { .. }) => "instructions",
+    Self::Limit(Limit::Memory { .. }) => "memory",
+    Self::Limit(Limit::Instance) => "instance",
+    Self::Limit(Limit::Array { .. }) => "array",
+    Self::Limit(Limit::Table) => "table",
+    Self::Limit(Limit::Signature) => "signature",
 }
 
 impl Reason {
@@ -111,14 +159,20 @@ impl fmt::Display for Refusal {
             Reason::Callee(index) => write!(f, "{place} calls function {index}, which was refused")?,
             Reason::Limit(limit) => match limit {
                 Limit::Functions { needed } => write!(f, "needs {needed} functions, a program has room for 255")?,
-                Limit::Complexity => write!(f, "{place} has too many variables and blocks")?,
+                Limit::Complexity => write!(f, "{place} has too many variables, blocks or indirect calls")?,
+                Limit::Branches { needed } => {
+                    write!(f, "{place} has {needed} branches one after another, the verifier takes 8,000")?;
+                }
+                Limit::Instructions { needed } => {
+                    write!(f, "{place} reaches {needed} instructions, the verifier takes 400,000")?;
+                }
                 Limit::Memory { needed, granted } => {
                     write!(f, "declares {needed} pages of memory, {granted} were granted")?;
                 }
                 Limit::Instance => write!(f, "its tables, globals and segments need more than 1 GiB")?,
                 Limit::Array { needed } => write!(f, "its instances need {needed} bytes, an array has room for 4 MiB")?,
                 Limit::Table => write!(f, "declares a table of more than 65,536 entries")?,
-                Limit::Signature => write!(f, "{place} has more than 64 results")?,
+                Limit::Signature => write!(f, "{place} has more than 64 results, or a block of that many")?,
             },
         }
         if self.offset != 0 {

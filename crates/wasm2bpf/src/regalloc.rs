@@ -108,7 +108,7 @@ impl Builder<'_> {
             let block = &f.blocks[index];
             let start = starts[index];
             let mut at = start + 2 * (block.insts.len() as u32 + 1);
-            let scale = 10f32.powi(i32::from(block.depth.min(6)));
+            let scale = 10f32.powi(block.depth.min(6) as i32);
             let mut live: Vec<Reg> = Vec::new();
             for number in liveness.live_out[index].iter() {
                 let reg = liveness.shared.regs[number];
@@ -124,7 +124,7 @@ impl Builder<'_> {
             };
             block.term.uses(|reg| read(self, &mut end, &mut live, reg, at + 1));
             implicit_uses(f, block, |reg| {
-                if !block.header || matches!(block.term, crate::ir::Term::Return(_)) {
+                if block.spends == 0 || matches!(block.term, crate::ir::Term::Return(_)) {
                     read(self, &mut end, &mut live, reg, at + 1);
                 }
             });
@@ -150,7 +150,7 @@ impl Builder<'_> {
                 }
             }
             at -= 2;
-            if block.header
+            if block.spends > 0
                 && let Some(fuel) = f.fuel
             {
                 self.weight[fuel.0 as usize] += scale;

@@ -104,11 +104,6 @@ impl Lines {
         let after = self.rows.partition_point(|row| row.0 <= offset);
         self.rows[..after].last()?.1.as_ref()
     }
-
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
 }
 
 fn file(sections: &Sections<'_>, header: &LineProgramHeader<Slice<'_>>, index: u64) -> Rc<str> {

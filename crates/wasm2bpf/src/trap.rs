@@ -2,66 +2,53 @@
 
 use std::fmt;
 
-/// What ended a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum TrapKind {
-    /// `unreachable` was reached.
-    Unreachable,
-    /// An access outside linear memory, a data segment included.
-    MemoryBounds,
-    /// An access outside a table, an element segment included.
-    TableBounds,
-    /// Division or remainder by zero.
-    DivideByZero,
-    /// The quotient of the smallest integer by −1.
-    IntegerOverflow,
-    /// An indirect call to an entry outside the table.
-    UndefinedElement,
-    /// An indirect call to a null entry.
-    UninitializedElement,
-    /// An indirect call to a function of another type.
-    IndirectType,
-    /// The fuel that the run was given is used up.
-    Fuel,
-    /// The shadow stack of recursive functions is full.
-    Stack,
-    /// The kernel ended a loop (`may_goto`: 250 ms, or 8,388,608 rounds before 6.13) before our fuel did.
-    KernelLimit,
+/// The enum, the list of all, and the words for each, from one table.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident: $message:literal,)*) => {
+        /// What ended a run.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[non_exhaustive]
+        pub enum TrapKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl TrapKind {
+            /// Every kind.
+            pub const ALL: &'static [TrapKind] = &[$(Self::$kind),*];
+
+            /// The words that the WebAssembly specification's test suite uses for it.
+            pub fn message(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $message,)*
+                }
+            }
+        }
+    };
 }
 
-impl TrapKind {
-    /// Every kind.
-    pub const ALL: [TrapKind; 11] = [
-        Self::Unreachable,
-        Self::MemoryBounds,
-        Self::TableBounds,
-        Self::DivideByZero,
-        Self::IntegerOverflow,
-        Self::UndefinedElement,
-        Self::UninitializedElement,
-        Self::IndirectType,
-        Self::Fuel,
-        Self::Stack,
-        Self::KernelLimit,
-    ];
-
-    /// The words that the WebAssembly specification's test suite uses for it.
-    pub fn message(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::MemoryBounds => "out of bounds memory access",
-            Self::TableBounds => "out of bounds table access",
-            Self::DivideByZero => "integer divide by zero",
-            Self::IntegerOverflow => "integer overflow",
-            Self::UndefinedElement => "undefined element",
-            Self::UninitializedElement => "uninitialized element",
-            Self::IndirectType => "indirect call type mismatch",
-            Self::Fuel => "out of fuel",
-            Self::Stack => "call stack exhausted",
-            Self::KernelLimit => "the kernel ended a loop",
-        }
-    }
+kinds! {
+    /// `unreachable` was reached.
+    Unreachable: "unreachable",
+    /// An access outside linear memory, a data segment included.
+    MemoryBounds: "out of bounds memory access",
+    /// An access outside a table, an element segment included.
+    TableBounds: "out of bounds table access",
+    /// Division or remainder by zero.
+    DivideByZero: "integer divide by zero",
+    /// The quotient of the smallest integer by −1.
+    IntegerOverflow: "integer overflow",
+    /// An indirect call to an entry outside the table.
+    UndefinedElement: "undefined element",
+    /// An indirect call to a null entry.
+    UninitializedElement: "uninitialized element",
+    /// An indirect call to a function of another type.
+    IndirectType: "indirect call type mismatch",
+    /// The fuel that the run was given is used up.
+    Fuel: "out of fuel",
+    /// The shadow stack of recursive functions is full.
+    Stack: "call stack exhausted",
+    /// The kernel ended a loop (`may_goto`: 250 ms, or 8,388,608 rounds before 6.13) before our fuel did.
+    KernelLimit: "the kernel ended a loop",
 }
 
 impl fmt::Display for TrapKind {

@@ -1,7 +1,7 @@
 //! Every reason to turn a module down, and hostile bytes.
 
 use wasm2bpf::{
-    Limit, Options, Reason, Refusal, compile, link,
+    Isa, Limit, Options, Reason, Refusal, Target, compile, link,
     module::{Mismatch, Providers},
 };
 
@@ -62,23 +62,104 @@ fn partial_compilation_leaves_out_what_is_refused_and_its_callers() {
     assert_eq!(reasons, [&Reason::Float("f32.sqrt"), &Reason::Callee(0)]);
 }
 
-#[test]
-fn limits_are_told_apart() {
-    let memory = refuse_with("(module (memory 9))", &Options { max_memory_pages: 8, ..Options::default() });
-    assert_eq!(memory.reason, Reason::Limit(Limit::Memory { needed: 9, granted: 8 }));
-    assert_eq!(refuse("(module (table 65537 funcref))").reason, Reason::Limit(Limit::Table));
-    let results = format!("(module (func (export \"f\") (result {}) unreachable))", "i32 ".repeat(65));
-    assert_eq!(refuse(&results).reason, Reason::Limit(Limit::Signature));
-    let locals = format!("(module (func (export \"f\") (local {})))", "i64 ".repeat(20_000));
-    assert_eq!(refuse(&locals).reason, Reason::Limit(Limit::Complexity));
-    // Too large, and called too often, to be inlined.
+/// 9,000 variables that live through 9,000 blocks. Variables that are never used cost nothing.
+fn many_variables_in_many_blocks() -> String {
+    let (set, sum): (String, String) = (1..=9000)
+        .map(|n| {
+            (format!("(local.set {n} (local.get 0))"), format!("(local.set 0 (i32.add (local.get 0) (local.get {n})))"))
+        })
+        .unzip();
+    let blocks = "(block (br_if 0 (local.get 0)))".repeat(9000);
+    let locals = "i32 ".repeat(9000);
+    format!(
+        "(module (func (export \"f\") (param i32) (result i32) (local {locals}) {set} {blocks} {sum} (local.get 0)))"
+    )
+}
+
+/// More functions than a program has room for, too large, and called too often, to be inlined.
+fn many_functions() -> String {
     let body = "(local.set 0 (i32.mul (local.get 0) (local.get 0)))".repeat(30);
     let functions: String =
         (0..300).map(|n| format!("(func $f{n} (param i32) (result i32) {body} (local.get 0))")).collect();
     let calls: String = (0..300).map(|n| format!("(drop (call $f{n} (i32.const 3)))")).collect();
     let callers: String = ["one", "two"].map(|name| format!("(func (export \"{name}\") {calls})")).concat();
-    let many = refuse(&format!("(module {functions} {callers})")).reason;
-    assert_eq!(many, Reason::Limit(Limit::Functions { needed: 301 }));
+    format!("(module {functions} {callers})")
+}
+
+/// One exported function of an i32 whose body is so many times `statement`.
+fn repeated(statement: &str, times: usize) -> String {
+    let body = statement.repeat(times);
+    format!("(module (func (export \"f\") (param i32) (result i32) {body} (local.get 0)))")
+}
+
+fn link_with(provider: &str, user: &str) -> Refusal {
+    let (provider, user) = (wat::parse_str(provider).unwrap(), wat::parse_str(user).unwrap());
+    let names = [("p".to_owned(), 0)].into_iter().collect();
+    link(&[(&provider, &Providers::new()), (&user, &names)], &Options::default()).unwrap_err()
+}
+
+/// What is left out because of what it calls.
+fn refused_for_its_callee() -> Refusal {
+    let text = r#"(module (func $float (param f32) (result f32) (f32.sqrt (local.get 0)))
+        (func (export "f") (param f32) (result f32) (call $float (local.get 0))))"#;
+    let options = Options { partial: true, ..Options::default() };
+    compile(&wat::parse_str(text).unwrap(), &options).unwrap().report.refused.pop().unwrap()
+}
+
+const RECURSION: &str = r#"(module (func $f (export "f") (param i32) (result i32)
+    (if (result i32) (local.get 0) (then (i32.add (i32.const 1) (call $f (i32.sub (local.get 0) (i32.const 1)))))
+        (else (i32.const 0)))))"#;
+
+/// What is refused for each reason, by the reason's name.
+fn refused_for(name: &str) -> Option<Refusal> {
+    let options = Options::default();
+    Some(match name {
+        "invalid" => refuse("(module (func (export \"f\") (result i32)))"),
+        "float" => refuse("(module (func (export \"f\") (param f32) (result f32) (f32.sqrt (local.get 0))))"),
+        "feature" => refuse("(module (func (export \"f\") (param v128)))"),
+        "unbound import" => refuse(r#"(module (import "e" "f" (func $f)) (func (export "f") (call $f)))"#),
+        "unknown import" => link_with("(module)", r#"(module (import "p" "f" (func)))"#),
+        "incompatible import" => {
+            link_with(r#"(module (func (export "f") (param i32)))"#, r#"(module (import "p" "f" (func)))"#)
+        }
+        "callee" => refused_for_its_callee(),
+        "functions" => refuse(&many_functions()),
+        "complexity" => refuse(&many_variables_in_many_blocks()),
+        "branches" => refuse(&repeated("(if (local.get 0) (then (local.set 0 (i32.const 7))))", 9000)),
+        "instructions" => {
+            let long = "(local.set 0 (i32.rotl (i32.popcnt (local.get 0)) (i32.clz (local.get 0))))";
+            refuse(&repeated(long, 30_000))
+        }
+        "memory" => refuse_with("(module (memory 9))", &Options { max_memory_pages: 8, ..options }),
+        "instance" => refuse_with(RECURSION, &Options { shadow_stack: 2 << 30, ..options }),
+        "array" => {
+            let options = Options { target: Target::Array, isa: Isa::V3, instances: 1000, ..options };
+            refuse_with("(module (memory 1) (func (export \"f\")))", &options)
+        }
+        "table" => refuse("(module (table 65537 funcref))"),
+        "signature" => refuse(&format!("(module (func (export \"f\") (result {}) unreachable))", "i32 ".repeat(65))),
+        _ => return None,
+    })
+}
+
+#[test]
+fn every_reason_refuses_something_and_says_what_would_help() {
+    for &name in Reason::NAMES {
+        let refusal = refused_for(name).unwrap_or_else(|| panic!("nothing here is refused as `{name}`"));
+        assert_eq!(refusal.reason.name(), name, "{refusal}");
+        let said = refusal.to_string();
+        assert!(said.ends_with(refusal.reason.help()) && said.len() > refusal.reason.help().len() + 10, "{said}");
+    }
+}
+
+#[test]
+fn limits_say_what_was_needed() {
+    let reason = |name| refused_for(name).unwrap().reason;
+    assert_eq!(reason("memory"), Reason::Limit(Limit::Memory { needed: 9, granted: 8 }));
+    assert_eq!(reason("functions"), Reason::Limit(Limit::Functions { needed: 301 }));
+    assert!(matches!(reason("branches"), Reason::Limit(Limit::Branches { needed: 9000.. })));
+    assert!(matches!(reason("instructions"), Reason::Limit(Limit::Instructions { needed: 400_001.. })));
+    assert!(matches!(reason("array"), Reason::Limit(Limit::Array { needed: 0x400_0001.. })));
 }
 
 #[test]

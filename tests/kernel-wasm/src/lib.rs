@@ -4,6 +4,7 @@
 pub mod document;
 pub mod figure;
 pub mod generated;
+pub mod hostile;
 pub mod programs;
 #[cfg(feature = "wasmtime")]
 pub mod random;

@@ -7,7 +7,7 @@ use skep_error::{Error, Kind, Result};
 use wasm2bpf::{
     Object, TrapKind, TrapSite,
     entry::CONTEXT_BYTES,
-    layout::{FUEL, FUEL_EMPTY, GUARD, RESULTS, SELF, SHADOW_POINTER, TRAP, ZERO},
+    layout::{FUEL, FUEL_EMPTY, FUEL_MOST, GUARD, RESULTS, SELF, SHADOW_POINTER, TRAP, ZERO},
     module::{ConstExpr, Need, Placement},
 };
 
@@ -16,7 +16,7 @@ use super::{LoadOptions, Loaded};
 /// What fills the guards around an instance.
 const GUARD_BYTE: u8 = 0xa5;
 
-/// Fuel when the caller does not say: rounds of loops.
+/// Fuel when the caller does not say: as a rule spent in less than the 250 ms after which the kernel ends a loop.
 pub const DEFAULT_FUEL: u64 = 10_000_000;
 
 /// How a run ended.
@@ -34,7 +34,7 @@ pub enum Outcome {
 pub struct Run {
     /// How it ended.
     pub outcome: Outcome,
-    /// Rounds of loops.
+    /// One for each short round of a loop; more for long ones, and for long functions: see [`wasm2bpf`](wasm2bpf#fuel).
     pub fuel_used: u64,
 }
 
@@ -127,7 +127,8 @@ impl KernelModule {
         (number < self.instances).then_some(InstanceId(number))
     }
 
-    fn base(&self, instance: InstanceId) -> u64 {
+    /// Where an instance is in the arena: what compiled functions take before their arguments.
+    pub fn base(&self, instance: InstanceId) -> u64 {
         self.object.layout.instance_bytes() * u64::from(instance.0) + u64::from(self.object.layout.header)
     }
 
@@ -312,7 +313,8 @@ impl KernelModule {
         let compiled = self.object.report.functions.iter().find(|f| f.index == function).ok_or_else(|| {
             Error::new(Kind::NotFound, format!("function {function} was not compiled")).help("see the report")
         })?;
-        let full = (fuel.min(i64::MAX as u64 / 2) as i64 + 1 + FUEL_EMPTY) as u64;
+        let given = fuel.min(FUEL_MOST);
+        let full = given + 1 + FUEL_EMPTY as u64;
         self.put64(id, FUEL, full)?;
         self.put32(id, TRAP, 0)?;
         self.put64(id, SHADOW_POINTER, 0)?;
@@ -329,7 +331,7 @@ impl KernelModule {
         if entry.map(|&entry| self.loaded.run(entry, &mut context)).transpose()? != Some(0) {
             return Err(Error::new(Kind::NotFound, format!("function {function} is no export that was compiled")));
         }
-        let fuel_used = full.saturating_sub(self.get64(id, FUEL)?);
+        let fuel_used = full.saturating_sub(self.get64(id, FUEL)?).min(given);
         let trap = self.get64(id, TRAP)? as u32;
         if trap != 0 {
             let site = self

@@ -2,10 +2,11 @@
 
 use std::{
     ffi::{CStr, CString, c_char, c_void},
+    marker::PhantomData,
     ptr::NonNull,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -24,6 +25,13 @@ pub struct LoadOptions {
     pub arena_pages: u32,
     /// Keep the verifier's log of a load that succeeds too (its statistics only).
     pub keep_log: bool,
+}
+
+/// A range of the arena: words where it can be, bytes before and after.
+struct Cells<'a> {
+    head: &'a [AtomicU8],
+    words: &'a [AtomicU64],
+    tail: &'a [AtomicU8],
 }
 
 /// What the verifier said about one program.
@@ -50,6 +58,9 @@ pub struct Loaded {
 
 // SAFETY: libbpf objects have no thread affinity; `Loaded` owns this one and hands out no pointer to it.
 unsafe impl Send for Loaded {}
+// SAFETY: through a shared reference, the loaded object is only asked for what no longer changes, and the arena's bytes
+// are read and written as atomics.
+unsafe impl Sync for Loaded {}
 
 /// Where the next arena is mapped: every load takes an address of its own whose low 32 bits are zero, so that arena
 /// offsets are the low half of the address and loads in one process never collide.
@@ -64,7 +75,7 @@ fn take_address() -> u64 {
 }
 
 impl Loaded {
-    /// Loads `elf`. Its arena map must be called `arena`; without one, its `.bss` takes its place.
+    /// Loads `elf`. Its arena map must be called `arena`; without one, its section `.bss.wasm` takes its place.
     ///
     /// # Errors
     /// `BadInput` when libbpf cannot open the object, `Kernel` when the kernel refuses it: the detail is the
@@ -94,8 +105,8 @@ impl Loaded {
         let (map, is_arena) = unsafe {
             let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
             if map.is_null() {
-                // Without an arena, instances are in the object's `.bss`, whose size is fixed.
-                (libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss".as_ptr()), false)
+                // Without an arena, instances are in an array, whose size is fixed.
+                (libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss.wasm".as_ptr()), false)
             } else {
                 libbpf_sys::bpf_map__set_max_entries(map, options.arena_pages);
                 libbpf_sys::bpf_map__set_map_extra(map, at);
@@ -192,9 +203,15 @@ impl Loaded {
     /// # Errors
     /// `BadInput` when the range is not inside the arena.
     pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<()> {
-        self.check(offset, bytes.len())?;
-        // SAFETY: checked above; the arena is mapped readable and writable, and `bytes` is not part of it.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.arena.as_ptr().add(offset), bytes.len()) };
+        let cells = self.cells(offset, bytes.len())?;
+        let (head, rest) = bytes.split_at(cells.head.len());
+        let (words, tail) = rest.split_at(cells.words.len() * 8);
+        for (cell, &byte) in cells.head.iter().zip(head).chain(cells.tail.iter().zip(tail)) {
+            cell.store(byte, Ordering::Relaxed);
+        }
+        for (cell, word) in cells.words.iter().zip(words.as_chunks().0) {
+            cell.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -203,9 +220,9 @@ impl Loaded {
     /// # Errors
     /// `BadInput` when the range is not inside the arena.
     pub fn fill(&self, offset: usize, len: usize, byte: u8) -> Result<()> {
-        self.check(offset, len)?;
-        // SAFETY: checked above; the arena is mapped readable and writable.
-        unsafe { std::ptr::write_bytes(self.arena.as_ptr().add(offset), byte, len) };
+        let cells = self.cells(offset, len)?;
+        cells.head.iter().chain(cells.tail).for_each(|cell| cell.store(byte, Ordering::Relaxed));
+        cells.words.iter().for_each(|cell| cell.store(u64::from_ne_bytes([byte; 8]), Ordering::Relaxed));
         Ok(())
     }
 
@@ -214,17 +231,29 @@ impl Loaded {
     /// # Errors
     /// `BadInput` when the range is not inside the arena.
     pub fn read(&self, offset: usize, into: &mut [u8]) -> Result<()> {
-        self.check(offset, into.len())?;
-        // SAFETY: checked above; `into` is not part of the arena.
-        unsafe { std::ptr::copy_nonoverlapping(self.arena.as_ptr().add(offset), into.as_mut_ptr(), into.len()) };
+        let cells = self.cells(offset, into.len())?;
+        let (head, rest) = into.split_at_mut(cells.head.len());
+        let (words, tail) = rest.split_at_mut(cells.words.len() * 8);
+        for (cell, byte) in cells.head.iter().zip(head).chain(cells.tail.iter().zip(tail)) {
+            *byte = cell.load(Ordering::Relaxed);
+        }
+        for (cell, word) in cells.words.iter().zip(words.as_chunks_mut().0) {
+            *word = cell.load(Ordering::Relaxed).to_ne_bytes();
+        }
         Ok(())
     }
 
-    fn check(&self, offset: usize, len: usize) -> Result<()> {
-        match offset.checked_add(len) {
-            Some(end) if end <= self.arena_len => Ok(()),
-            _ => Err(Error::new(Kind::BadInput, format!("{len} bytes at {offset:#x} are not inside the arena"))),
+    /// A range of the arena. Programs in the kernel, on other processors too, write to it at any time.
+    fn cells(&self, offset: usize, len: usize) -> Result<Cells<'_>> {
+        if offset.checked_add(len).is_none_or(|end| end > self.arena_len) {
+            return Err(Error::new(Kind::BadInput, format!("{len} bytes at {offset:#x} are not inside the arena")));
         }
+        // SAFETY: checked above; the arena is mapped readable and writable until `self` is dropped. Here nothing else
+        // than these atomics refers to it, and any bytes are good values of theirs.
+        let (head, words, tail) = unsafe {
+            std::slice::from_raw_parts(self.arena.as_ptr().add(offset).cast::<AtomicU8>(), len).align_to::<AtomicU64>()
+        };
+        Ok(Cells { head, words, tail })
     }
 
     /// The descriptor of the program called `name`.
@@ -232,16 +261,19 @@ impl Loaded {
     /// # Errors
     /// `NotFound` when the object has no such program.
     pub fn program(&self, name: &str) -> Result<i32> {
-        for program in self.programs() {
-            // SAFETY: `program` belongs to the living object.
-            let (found, fd) = unsafe {
-                (CStr::from_ptr(libbpf_sys::bpf_program__name(program)), libbpf_sys::bpf_program__fd(program))
-            };
-            if found.to_bytes() == name.as_bytes() && fd >= 0 {
-                return Ok(fd);
-            }
-        }
-        Err(Error::new(Kind::NotFound, format!("the object has no program `{name}`")))
+        // SAFETY: the program belongs to the living object.
+        Ok(unsafe { libbpf_sys::bpf_program__fd(self.named(name)?) })
+    }
+
+    /// The loaded program of that name.
+    fn named(&self, name: &str) -> Result<*mut libbpf_sys::bpf_program> {
+        // SAFETY: each program belongs to the living object, and its name lives as long.
+        let found = |program: &*mut libbpf_sys::bpf_program| unsafe {
+            CStr::from_ptr(libbpf_sys::bpf_program__name(*program)).to_bytes() == name.as_bytes()
+                && libbpf_sys::bpf_program__fd(*program) >= 0
+        };
+        let program = self.programs().into_iter().find(found);
+        program.ok_or_else(|| Error::new(Kind::NotFound, format!("the object has no program `{name}`")))
     }
 
     /// Runs a syscall program (from [`Loaded::program`]) once; `context` is what its first argument points to, read
@@ -264,6 +296,36 @@ impl Loaded {
             return Err(Error::new(Kind::Kernel, error.to_string()).context("running a compiled program"));
         }
         Ok(opts.retval)
+    }
+}
+
+/// A program that is attached; dropping it detaches.
+pub struct Attached<'a> {
+    link: NonNull<libbpf_sys::bpf_link>,
+    _object: PhantomData<&'a Loaded>,
+}
+
+impl Loaded {
+    /// Attaches the program called `name` where its section says.
+    ///
+    /// # Errors
+    /// `NotFound` when the object has no such program, `Kernel` when it cannot be attached.
+    pub fn attach(&self, name: &str) -> Result<Attached<'_>> {
+        let program = self.named(name)?;
+        // SAFETY: `program` belongs to the living, loaded object.
+        let link = unsafe { libbpf_sys::bpf_program__attach(program) };
+        let link = NonNull::new(link).ok_or_else(|| {
+            let error = std::io::Error::last_os_error();
+            Error::new(Kind::Kernel, error.to_string()).context(format!("attaching the program `{name}`"))
+        })?;
+        Ok(Attached { link, _object: PhantomData })
+    }
+}
+
+impl Drop for Attached<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the link is owned and destroyed once.
+        unsafe { libbpf_sys::bpf_link__destroy(self.link.as_ptr()) };
     }
 }
 

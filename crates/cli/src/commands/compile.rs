@@ -13,6 +13,7 @@ const EXAMPLES: &str = "\
 Examples:
   skep compile score.wasm -o score.bpf.o            an object that libbpf links and loads
   skep compile score.wasm --emit report,asm         what was done, and each instruction beside its Wasm one
+  skep compile score.wasm --emit header >score.h    what an eBPF program in C includes that calls its exports
   sudo skep compile score.wasm --check              load it: instructions walked by the verifier, and the time
   skep compile score.wasm --bind env.now=helper:5   bpf_ktime_get_ns for the import env.now
 
@@ -29,6 +30,8 @@ enum Emit {
     Ir,
     /// What was done to each function
     Report,
+    /// A C header for eBPF programs that call its exports
+    Header,
 }
 
 /// What `--target` names: where linear memory lives.
@@ -162,6 +165,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
                     writeln!(out, "{function}").context(|| "writing the IR")?;
                 }
             }
+            Emit::Header => write!(out, "{}", object.header()).context(|| "writing the header")?,
             Emit::Report => write!(out, "{}", object.report).context(|| "writing the report")?,
         }
     }

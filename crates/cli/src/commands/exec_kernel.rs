@@ -21,7 +21,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "EXPORT")]
     invoke: String,
 
-    /// Rounds of loops, and entries of recursive functions, before the run ends with a trap
+    /// What may be spent before the run ends with a trap: one for a short round of a loop, more for long rounds and functions
     #[arg(long, default_value_t = DEFAULT_FUEL)]
     fuel: u64,
 

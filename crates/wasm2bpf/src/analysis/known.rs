@@ -14,7 +14,11 @@
 
 use smallvec::SmallVec;
 
-use super::{NumberMap, RegSet, liveness::Liveness};
+use super::{
+    NumberMap, RegSet,
+    links::{Links, constants, copied},
+    liveness::Liveness,
+};
 use crate::ir::{Arg, BinOp, Cell, Cmp, CmpOp, Function, Inst, Op, Reg, Term, Ty, UnOp, Width};
 
 /// Launder the left operand.
@@ -37,7 +41,7 @@ pub(crate) struct Decisions {
 struct Analysis<'a> {
     f: &'a Function,
     liveness: &'a Liveness,
-    /// Registers that copies link, so that refining one refines them all.
+    /// Registers that the verifier takes for copies of each other, so that refining one refines them all.
     classes: NumberMap<Reg, Vec<Reg>>,
     /// Known registers mentioned in one block only; those are written before they are read.
     local: Vec<bool>,
@@ -51,34 +55,40 @@ pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
     let mut entry: Vec<RegSet> = vec![RegSet::new(count); f.blocks.len()];
     let mut decisions = Decisions { terms: vec![0; f.blocks.len()], insts: NumberMap::default() };
     let mut launders: Vec<(usize, Vec<Reg>)> = Vec::new();
+    let constant = constants(f);
     let mut analysis = Analysis {
         f,
         liveness,
-        classes: copy_classes(f),
+        classes: copy_classes(f, &constant),
         local: vec![false; f.regs.len()],
         shared: RegSet::new(count),
     };
     for index in 0..f.blocks.len() {
         let block = &f.blocks[index];
         analysis.shared = std::mem::replace(&mut entry[index], RegSet::new(0));
+        let mut links = Links::default();
         for (position, inst) in block.insts.iter().enumerate() {
+            links.inst(&inst.op, |reg| constant[reg.0 as usize] && analysis.known(reg));
             let flags = analysis.inst(inst);
             if flags != 0 {
                 decisions.insts.insert((index as u32, position as u32), flags);
             }
         }
-        let mut added = Vec::new();
+        let lives = |number: usize| liveness.live_out[index].contains(number);
+        let reaches_loop = |number| lives(number) && liveness.in_loops.contains(number);
+        let mut added = links.to_break(|reg| liveness.shared.number(reg).is_some_and(reaches_loop));
+        for &reg in &added {
+            analysis.set(reg, false);
+        }
         if let Term::Jump(to) = block.term
             && let Some(modified) = modified.get(&to.0)
             && to.0 as usize > index
         {
-            for number in modified.iter().filter(|&number| analysis.shared.contains(number)) {
-                if liveness.live_out[index].contains(number) {
+            for number in modified.iter().filter(|&number| lives(number)) {
+                if analysis.shared.contains(number) {
                     added.push(liveness.shared.regs[number]);
+                    analysis.shared.remove(number);
                 }
-            }
-            for &reg in &added {
-                analysis.set(reg, false);
             }
         }
         if !added.is_empty() {
@@ -136,7 +146,7 @@ fn modified_in_loops(f: &Function, liveness: &Liveness) -> NumberMap<u32, RegSet
     done
 }
 
-fn copy_classes(f: &Function) -> NumberMap<Reg, Vec<Reg>> {
+fn copy_classes(f: &Function, constant: &[bool]) -> NumberMap<Reg, Vec<Reg>> {
     fn root(parent: &mut NumberMap<Reg, Reg>, mut reg: Reg) -> Reg {
         while let Some(&next) = parent.get(&reg) {
             if next == reg {
@@ -151,14 +161,13 @@ fn copy_classes(f: &Function) -> NumberMap<Reg, Vec<Reg>> {
     }
     let mut parent = NumberMap::default();
     for inst in f.blocks.iter().flat_map(|block| &block.insts) {
-        let (dst, src) = match inst.op {
-            Op::Copy { dst, src } | Op::Un { op: UnOp::Low32, dst, a: src, .. } => (dst, src),
-            _ => continue,
-        };
-        parent.entry(dst).or_insert(dst);
-        parent.entry(src).or_insert(src);
-        let (dst, src) = (root(&mut parent, dst), root(&mut parent, src));
-        parent.insert(dst, src);
+        let Some((dst, sources)) = copied(&inst.op, |reg| constant[reg.0 as usize]) else { continue };
+        for src in sources.into_iter().flatten() {
+            parent.entry(dst).or_insert(dst);
+            parent.entry(src).or_insert(src);
+            let (dst, src) = (root(&mut parent, dst), root(&mut parent, src));
+            parent.insert(dst, src);
+        }
     }
     let regs: Vec<Reg> = parent.keys().copied().collect();
     let mut by_root: NumberMap<Reg, Vec<Reg>> = NumberMap::default();
@@ -338,7 +347,9 @@ impl Analysis<'_> {
                 if flags == 0 {
                     self.refine(*index);
                 }
-                term.successors(|to| leave(to.0 as usize, &self.shared));
+                for to in term.next_blocks() {
+                    leave(to.0 as usize, &self.shared);
+                }
                 flags
             }
             _ => {

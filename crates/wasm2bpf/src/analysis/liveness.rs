@@ -5,17 +5,34 @@ use smallvec::SmallVec;
 use super::{RegSet, Shared};
 use crate::ir::{Block, Function, Op, Reg, Term};
 
+/// Registers that blocks share times blocks, of one function: sets of that size are kept.
+pub(crate) const COMPLEXITY: u64 = 1 << 26;
+
+/// How many registers more than one block mentions.
+pub(crate) fn shared(f: &Function) -> usize {
+    Shared::new(f).regs.len()
+}
+
+/// What [`COMPLEXITY`] limits; all registers are counted where that is few enough.
+pub(crate) fn complexity(f: &Function) -> u64 {
+    let blocks = f.blocks.len() as u64;
+    let all = f.regs.len() as u64 * blocks;
+    if all > COMPLEXITY { shared(f) as u64 * blocks } else { all }
+}
+
 /// Which shared registers are live at the end of each block.
 pub(crate) struct Liveness {
     pub(crate) shared: Shared,
     pub(crate) live_out: Vec<RegSet>,
+    /// Those that are live where some loop begins.
+    pub(crate) in_loops: RegSet,
 }
 
-/// Calls `f` with the registers that a block's beginning and end read besides what its instructions say: fuel is
-/// counted by headers and stored by returns.
+/// Calls `f` with the registers that a block's beginning and end read besides what its instructions say: fuel, where it
+/// is spent and where returns store it.
 pub(crate) fn implicit_uses(function: &Function, block: &Block, mut f: impl FnMut(Reg)) {
     if let Some(fuel) = function.fuel
-        && (block.header || matches!(block.term, Term::Return(_)))
+        && (block.spends > 0 || matches!(block.term, Term::Return(_)))
     {
         f(fuel);
     }
@@ -28,7 +45,7 @@ impl Liveness {
         let (mut gen_, mut kill) = (Vec::new(), Vec::new());
         for block in &f.blocks {
             let (mut uses, mut defs) = (RegSet::new(count), RegSet::new(count));
-            if block.header
+            if block.spends > 0
                 && let Some(number) = f.fuel.and_then(|fuel| shared.number(fuel))
             {
                 uses.insert(number);
@@ -60,8 +77,9 @@ impl Liveness {
             kill.push(defs);
         }
         let mut predecessors = vec![SmallVec::<[u32; 2]>::new(); f.blocks.len()];
-        for (id, block) in f.blocks() {
-            block.term.successors(|to| predecessors[to.0 as usize].push(id.0));
+        let successors: Vec<_> = f.blocks.iter().map(|block| block.term.next_blocks()).collect();
+        for (id, successors) in successors.iter().enumerate() {
+            successors.iter().for_each(|to| predecessors[to.0 as usize].push(id as u32));
         }
         let mut live_in = gen_.clone();
         let mut live_out = vec![RegSet::new(count); f.blocks.len()];
@@ -71,9 +89,9 @@ impl Liveness {
             let index = id as usize;
             queued[index] = false;
             let mut out = std::mem::replace(&mut live_out[index], RegSet::new(0));
-            f.blocks[index].term.successors(|to| {
+            for to in &successors[index] {
                 out.union(&live_in[to.0 as usize]);
-            });
+            }
             let mut new_in = RegSet::new(count);
             new_in.assign(&out, &kill[index], &gen_[index]);
             live_out[index] = out;
@@ -86,7 +104,11 @@ impl Liveness {
                 }
             }
         }
-        Self { shared, live_out }
+        let mut in_loops = RegSet::new(count);
+        for (live, _) in live_in.iter().zip(&f.blocks).filter(|(_, block)| block.header) {
+            in_loops.union(live);
+        }
+        Self { shared, live_out, in_loops }
     }
 }
 

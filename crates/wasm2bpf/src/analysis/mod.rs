@@ -4,6 +4,7 @@
 pub(crate) mod bounds;
 pub(crate) mod forks;
 pub(crate) mod known;
+pub(crate) mod links;
 pub(crate) mod liveness;
 
 use std::{

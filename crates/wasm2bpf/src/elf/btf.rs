@@ -149,8 +149,8 @@ impl Btf {
         variable
     }
 
-    /// The array of instances, in `.bss`.
-    pub(super) fn array(&mut self, name: &str, bytes: u32) {
+    /// The array of instances, alone in its section.
+    pub(super) fn array(&mut self, name: &str, section: &str, bytes: u32) {
         let byte = self.int("unsigned char", 1, 0);
         let array = self.begin(0, KIND_ARRAY, 0, 0);
         self.word(byte);
@@ -159,7 +159,7 @@ impl Btf {
         let name = self.string(name);
         let variable = self.begin(name, KIND_VAR, 0, array);
         self.word(GLOBAL);
-        let section = self.string(".bss");
+        let section = self.string(section);
         self.begin(section, KIND_DATASEC, 1, bytes);
         self.word(variable);
         self.word(0);

@@ -41,7 +41,7 @@ pub(crate) struct External {
 pub(crate) enum Memory {
     /// An arena of so many pages of 4 KiB.
     Arena { pages: u32 },
-    /// An array of so many bytes, in `.bss`.
+    /// An array of so many bytes, in a section of its own: programs that are linked with it have variables in `.bss`.
     Array { bytes: u64 },
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn write(
             symbol(&mut elf, "arena", 0, 24, SymbolKind::Data, SymbolSection::Section(maps))
         }
         Memory::Array { bytes } => {
-            let bss = section(&mut elf, ".bss", SectionKind::UninitializedData);
+            let bss = section(&mut elf, ARRAY_SECTION, SectionKind::UninitializedData);
             elf.append_section_bss(bss, bytes, 4096);
             symbol(&mut elf, ARRAY, 0, bytes, SymbolKind::Data, SymbolSection::Section(bss))
         }
@@ -137,7 +137,7 @@ pub(crate) fn write(
         Memory::Arena { pages } => {
             btf.arena(BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE, pages);
         }
-        Memory::Array { bytes } => btf.array(ARRAY, bytes as u32),
+        Memory::Array { bytes } => btf.array(ARRAY, ARRAY_SECTION, bytes as u32),
     }
 
     for function in functions {
@@ -154,11 +154,8 @@ pub(crate) fn write(
         at += code.bytes.len() as u64;
     }
 
-    let (text_lines, entry_lines) = if source.lines.is_empty() {
-        (Vec::new(), Vec::new())
-    } else {
-        (text_lines(functions, &offsets, source, &mut btf), entry_lines(entries, &mut btf))
-    };
+    let text_lines = text_lines(functions, &offsets, source, &mut btf);
+    let entry_lines = entry_lines(entries, &mut btf);
     let (text_name, syscall_name) = (btf.string(".text"), btf.string("syscall"));
     let extension = btf::extension(&[
         btf::Section { name: text_name, functions: text_info, lines: text_lines },
@@ -172,7 +169,8 @@ pub(crate) fn write(
 }
 
 /// Line information for `.text`: the WebAssembly instruction as the text, with its source's file and line. The kernel
-/// wants one at each function's start (`check_btf_line`).
+/// wants one at each function's start (`check_btf_line`), and libbpf wants it of functions that a program with lines is
+/// linked with.
 fn text_lines(
     functions: &[Linked<'_>],
     offsets: &HashMap<u32, u64>,
@@ -212,6 +210,7 @@ fn entry_lines(entries: &[(&str, Code)], btf: &mut btf::Btf) -> Vec<btf::Line> {
 
 /// The array's symbol.
 const ARRAY: &str = "wasm_memory";
+const ARRAY_SECTION: &str = ".bss.wasm";
 
 /// What relocations refer to besides functions.
 #[derive(Clone, Copy)]

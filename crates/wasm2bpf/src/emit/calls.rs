@@ -4,7 +4,7 @@ use super::{A, B, BASE, Emitter, Target, code};
 use crate::{
     Binding,
     ir::{Arg, Reg, Ty},
-    layout::{FUEL, RESULTS, SELF, TRAP},
+    layout::{FUEL, RESULTS, SELF, TRAP, ZERO},
     regalloc::{Place, REGISTER_PARAMS},
 };
 
@@ -47,7 +47,7 @@ impl Emitter<'_> {
         for param in REGISTER_PARAMS..self.f.params {
             if let Some(machine) = self.machine(Reg(param)).filter(|_| self.alloc.live_params[param as usize]) {
                 let slot = self.slot((param - REGISTER_PARAMS) * 8);
-                self.load_base(code::DW, machine, slot);
+                self.load_base(self.size_of(Reg(param)), machine, slot);
             }
         }
     }
@@ -93,18 +93,8 @@ impl Emitter<'_> {
     pub(super) fn call(&mut self, function: u32, args: &[Arg], results: &[Reg]) {
         let functions = self.program.functions;
         let Some(callee) = functions.get(&function) else { return };
-        match &callee.binding {
-            Some(Binding::Nothing) => {
-                self.asm.constant(A, 0);
-                return self.take_results(results);
-            }
-            Some(Binding::Helper(number)) => {
-                let moves = args.iter().zip(1..).map(|(&arg, to)| (to, self.source(arg))).collect();
-                self.parallel(moves);
-                self.asm.push(code::JMP | code::CALL, 0, 0, 0, *number as i32);
-                return self.take_helper_result(&callee.results, results);
-            }
-            _ => {}
+        if let Some(Binding::Helper(number)) = callee.binding {
+            return self.call_helper(number, args, &callee.results, results);
         }
         let fuel = self.f.fuel.and_then(|fuel| self.machine(fuel)).filter(|_| callee.burns);
         if let Some(fuel) = fuel {
@@ -119,6 +109,7 @@ impl Emitter<'_> {
         let moves = in_registers.map(|(&arg, to)| (to, self.source(arg))).collect();
         self.parallel(moves);
         self.asm.load(code::W, 1, BASE, SELF as i16);
+        self.forget_arguments_from(args.len());
         let target = match callee.binding {
             Some(_) => Target::Extern(function),
             None => Target::Function(function),
@@ -133,17 +124,39 @@ impl Emitter<'_> {
             self.asm.load(code::DW, fuel, BASE, FUEL as i16);
         }
         if callee.binding.is_some() {
-            return self.take_helper_result(&callee.results, results);
+            self.narrow_result(&callee.results);
+        }
+        self.take_results(results);
+    }
+
+    /// The verifier thinks that a function of ours reads all five registers: what is left in those that it does not
+    /// would be compared at each loop before the call.
+    fn forget_arguments_from(&mut self, count: usize) {
+        if self.loops {
+            for register in (2..=REGISTER_PARAMS as u8 + 1).skip(count) {
+                self.asm.constant(register, 0);
+            }
+        }
+    }
+
+    fn call_helper(&mut self, number: u32, args: &[Arg], types: &[Ty], results: &[Reg]) {
+        let moves = args.iter().zip(1..).map(|(&arg, to)| (to, self.source(arg))).collect();
+        self.parallel(moves);
+        self.asm.push(code::JMP | code::CALL, 0, 0, 0, number as i32);
+        self.narrow_result(types);
+        if !results.is_empty() {
+            // The verifier knows of some helpers what they return at most.
+            self.asm.load(code::DW, B, BASE, ZERO as i16);
+            self.asm.alu(code::ALU64, code::ADD, A, B);
         }
         self.take_results(results);
     }
 
     /// What is not ours may leave the upper half of a 32-bit result as it likes.
-    fn take_helper_result(&mut self, types: &[Ty], results: &[Reg]) {
+    fn narrow_result(&mut self, types: &[Ty]) {
         if types == [Ty::I32] {
             self.asm.mov32(A, A);
         }
-        self.take_results(results);
     }
 
     fn take_results(&mut self, results: &[Reg]) {
@@ -152,7 +165,7 @@ impl Emitter<'_> {
         }
         for (&result, index) in results.iter().zip(0..).skip(1) {
             let at = self.target(result);
-            self.load_base(code::DW, at, RESULTS - 8 * (index - 1));
+            self.load_base(self.size_of(result), at, RESULTS - 8 * (index - 1));
             self.finish(result, at);
         }
     }

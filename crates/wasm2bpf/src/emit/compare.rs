@@ -71,13 +71,13 @@ impl Emitter<'_> {
         self.choose(dst, cmp, Arg::Imm(1), Arg::Imm(0), flags);
     }
 
-    /// `reg = arg`, in a machine register.
-    fn put_arg(&mut self, machine: u8, arg: Arg) {
+    /// `dst = arg`, in a machine register.
+    fn put_arg(&mut self, dst: Reg, machine: u8, arg: Arg) {
         match arg {
             Arg::Imm(value) => self.asm.constant(machine, i64::from(value)),
             Arg::Reg(reg) => {
                 let from = self.read(reg, machine);
-                self.asm.mov(machine, from);
+                self.move_as(dst, machine, from);
             }
         }
     }
@@ -93,16 +93,16 @@ impl Emitter<'_> {
         let done = self.asm.label();
         if a == Arg::Reg(dst) {
             self.branch(cmp, flags, done, false);
-            self.put_arg(machine, b);
+            self.put_arg(dst, machine, b);
         } else if b == Arg::Reg(dst) {
             self.branch(cmp, flags, done, true);
-            self.put_arg(machine, a);
+            self.put_arg(dst, machine, a);
         } else if Self::mentions(cmp, dst) {
             return self.choose_by_jumps(dst, machine, cmp, a, b, flags);
         } else {
-            self.put_arg(machine, a);
+            self.put_arg(dst, machine, a);
             self.branch(cmp, flags, done, false);
-            self.put_arg(machine, b);
+            self.put_arg(dst, machine, b);
         }
         self.asm.place(done);
     }
@@ -110,10 +110,10 @@ impl Emitter<'_> {
     fn choose_by_jumps(&mut self, dst: Reg, machine: u8, cmp: &Cmp, a: Arg, b: Arg, flags: u8) {
         let (holds, done) = (self.asm.label(), self.asm.label());
         self.branch(cmp, flags, holds, false);
-        self.put_arg(machine, b);
+        self.put_arg(dst, machine, b);
         self.asm.jump(done);
         self.asm.place(holds);
-        self.put_arg(machine, a);
+        self.put_arg(dst, machine, a);
         self.asm.place(done);
         self.finish(dst, machine);
     }

@@ -158,7 +158,7 @@ impl Emitter<'_> {
     pub(super) fn get(&mut self, dst: Reg, cell: Cell) {
         let (offset, wide) = self.program.layout.cell(cell);
         let at = self.target(dst);
-        self.load_base(if wide { code::DW } else { code::W }, at, offset);
+        self.load_base(if wide { self.size_of(dst) } else { code::W }, at, offset);
         self.finish(dst, at);
     }
 
@@ -195,7 +195,8 @@ impl Emitter<'_> {
     pub(super) fn load_area(&mut self, width: Width, dst: Reg, area: Area, index: Reg, offset: i32) {
         let offset = self.area_pointer(area, index, offset);
         let at = self.target(dst);
-        self.asm.load(size(width), at, A, offset);
+        let size = if width == Width::W64 { self.size_of(dst) } else { size(width) };
+        self.asm.load(size, at, A, offset);
         self.finish(dst, at);
     }
 

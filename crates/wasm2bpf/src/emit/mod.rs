@@ -16,7 +16,7 @@ mod rounds;
 
 pub(crate) use rounds::{STEP, wrapper};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
     Options,
@@ -24,6 +24,7 @@ use crate::{
     ir::{Arg, BlockId, Function, Inst, Op, Reg, Term, TrapKind, Ty},
     layout::{FUEL, FUEL_EMPTY, Layout, TRAP, ZERO},
     module::Module,
+    refusal::Limit,
     regalloc::{Allocation, Place},
     trap::TrapSite,
 };
@@ -37,8 +38,11 @@ const B: u8 = 5;
 /// The base.
 const BASE: u8 = 9;
 
-/// Traps are placed out of line up to this many; beyond, in line: the verifier keeps a stack of at most 8192 branches
-/// that it has not walked (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`), and one in line is walked at once.
+/// Branches that the verifier has come by and not walked the other side of: it keeps at most 8192
+/// (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+const OPEN_BRANCHES: u32 = 8000;
+
+/// Traps are placed out of line up to this many; beyond, in line, where they are walked at once.
 const OUT_OF_LINE: usize = 2000;
 
 /// What emission needs to know about other functions.
@@ -81,6 +85,7 @@ struct Emitter<'a> {
     blocks: Vec<Label>,
     /// Blocks that several others go to, loops' headers aside.
     joins: Vec<bool>,
+    loops: bool,
     stubs: Vec<Stub>,
     sites: &'a mut Vec<TrapSite>,
     /// Stores the site and returns.
@@ -92,7 +97,7 @@ struct Emitter<'a> {
     /// Whether this is the code of rounds, see [`rounds`].
     step: bool,
     /// Ends of rounds after which a header is next.
-    again: Vec<(BlockId, Label)>,
+    again: BTreeMap<BlockId, Label>,
     current: BlockId,
 }
 
@@ -104,7 +109,7 @@ pub(crate) fn function(
     program: &Program<'_>,
     sites: &mut Vec<TrapSite>,
     exported: bool,
-) -> Option<Code> {
+) -> Result<Code, Limit> {
     let mut emitter = Emitter::new(f, alloc, decisions, program, sites);
     emitter.prologue(exported);
     for id in 0..f.blocks.len() as u32 {
@@ -139,6 +144,7 @@ impl<'a> Emitter<'a> {
             asm,
             blocks,
             joins: joins(f),
+            loops: f.blocks.iter().any(|block| block.header),
             stubs: Vec::new(),
             sites,
             trap,
@@ -146,15 +152,19 @@ impl<'a> Emitter<'a> {
             propagates: false,
             in_line: may_trap > OUT_OF_LINE,
             step: alloc.rounds.is_some(),
-            again: Vec::new(),
+            again: BTreeMap::new(),
             current: BlockId(0),
         }
     }
 
-    fn finish_code(self) -> Option<Code> {
+    fn finish_code(self) -> Result<Code, Limit> {
         let mut asm = self.asm;
         peephole::run(&mut asm);
-        asm.assemble(self.program.options.isa >= crate::Isa::V4)
+        let open = asm.open_branches();
+        if open > OPEN_BRANCHES {
+            return Err(Limit::Branches { needed: open });
+        }
+        asm.assemble(self.program.options.isa >= crate::Isa::V4).ok_or(Limit::Complexity)
     }
 }
 
@@ -226,7 +236,7 @@ impl Emitter<'_> {
             Place::Machine(machine) => machine,
             Place::Slot(_) => {
                 let slot = self.slot_of(reg).unwrap_or_default();
-                self.load_base(code::DW, scratch, slot);
+                self.load_base(self.size_of(reg), scratch, slot);
                 scratch
             }
             // Never written on any path that comes here; any number will do, and 0 needs no memory.
@@ -242,10 +252,24 @@ impl Emitter<'_> {
         self.machine(reg).unwrap_or(A)
     }
 
+    /// `machine = from`, for what `reg` holds. Of 32 bits, so that the verifier knows that the upper half is 0 whatever it
+    /// came from: a loop must not change more than it is entered with.
+    fn move_as(&mut self, reg: Reg, machine: u8, from: u8) {
+        match self.f.ty(reg) {
+            Ty::I32 if machine != from => self.asm.mov32(machine, from),
+            _ => self.asm.mov(machine, from),
+        }
+    }
+
+    /// How much is read of a cell of 64 bits for what `reg` holds.
+    fn size_of(&self, reg: Reg) -> u8 {
+        if self.f.ty(reg) == Ty::I32 { code::W } else { code::DW }
+    }
+
     /// Stores what [`Self::target`] gave.
     fn finish(&mut self, reg: Reg, from: u8) {
         match self.place(reg) {
-            Place::Machine(machine) => self.asm.mov(machine, from),
+            Place::Machine(machine) => self.move_as(reg, machine, from),
             Place::Slot(_) => {
                 let slot = self.slot_of(reg).unwrap_or_default();
                 let scratch = if from == A { B } else { A };
@@ -296,9 +320,13 @@ impl Emitter<'_> {
             self.asm.checkpoint();
         }
         self.asm.place(label);
-        if block.header {
+        if block.spends > 0 {
             self.asm.wasm = block.insts.first().map_or(block.term_offset, |inst| inst.offset);
-            self.loop_check();
+            self.spend(block.spends);
+            if block.header && self.program.layout.array.is_none() {
+                let stub = self.stub(TrapKind::KernelLimit);
+                self.asm.may_goto(stub);
+            }
         }
         for (position, inst) in block.insts.iter().enumerate() {
             self.asm.wasm = inst.offset;
@@ -309,18 +337,19 @@ impl Emitter<'_> {
         self.term(id, &block.term);
     }
 
-    /// Spends one unit of fuel and asks the kernel's own limit.
-    fn loop_check(&mut self) {
+    /// Spends fuel, and traps when there was not as much. One unit cannot miss the number that stands for none, which
+    /// spares an instruction; more is compared on a copy, as an inequality tells the verifier about what it compares.
+    fn spend(&mut self, units: u32) {
         let Some(fuel) = self.f.fuel else { return };
-        let stub = self.stub(TrapKind::Fuel);
+        let stub = Target::Label(self.stub(TrapKind::Fuel));
         let at = self.read(fuel, A);
-        self.asm.alu_imm(code::ALU64, code::ADD, at, -1);
+        self.asm.alu_imm(code::ALU64, code::ADD, at, -(units as i32));
         self.finish(fuel, at);
-        let empty = Target::Label(stub);
-        self.asm.push_to(code::JMP | code::JEQ, at, 0, 0, FUEL_EMPTY as i32, empty);
-        if self.program.layout.array.is_none() {
-            let stub = self.stub(TrapKind::KernelLimit);
-            self.asm.may_goto(stub);
+        if units == 1 {
+            self.asm.push_to(code::JMP | code::JEQ, at, 0, 0, FUEL_EMPTY, stub);
+        } else {
+            self.asm.mov32(A, at);
+            self.asm.push_to(code::JMP32 | code::JSLE, A, 0, 0, FUEL_EMPTY, stub);
         }
     }
 
@@ -334,7 +363,7 @@ impl Emitter<'_> {
             Op::Copy { dst, src } => {
                 let at = self.target(*dst);
                 let from = self.read(*src, at);
-                self.asm.mov(at, from);
+                self.move_as(*dst, at, from);
                 self.finish(*dst, at);
             }
             Op::Bin { op, ty, dst, a, b } => self.bin(*op, *ty, *dst, *a, *b),
@@ -354,8 +383,9 @@ impl Emitter<'_> {
             Op::Launder { reg } => {
                 // What lives in a slot is unknown whenever it is read.
                 if let Some(machine) = self.machine(*reg) {
+                    let class = if self.f.ty(*reg) == Ty::I32 { code::ALU } else { code::ALU64 };
                     self.asm.load(code::DW, A, BASE, ZERO as i16);
-                    self.asm.alu(code::ALU64, code::ADD, machine, A);
+                    self.asm.alu(class, code::ADD, machine, A);
                 }
             }
         }

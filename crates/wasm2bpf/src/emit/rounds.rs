@@ -9,6 +9,7 @@ use super::{A, B, BASE, Code, Emitter, Label, Program, Target, code};
 use crate::{
     ir::{BlockId, Function, Reg, TrapKind, Ty},
     layout::SELF,
+    refusal::Limit,
     regalloc::{Allocation, REGISTER_PARAMS},
     trap::TrapSite,
 };
@@ -30,7 +31,7 @@ pub(crate) fn wrapper(
     program: &Program<'_>,
     sites: &mut Vec<TrapSite>,
     exported: bool,
-) -> Option<Code> {
+) -> Result<Code, Limit> {
     let decisions = Default::default();
     let mut emitter = Emitter::new(f, alloc, &decisions, program, sites);
     emitter.step = false;
@@ -96,12 +97,8 @@ impl Emitter<'_> {
         if !self.step || to > self.current || !self.f.block(to).header {
             return self.blocks[to.0 as usize];
         }
-        if let Some(&(_, label)) = self.again.iter().find(|(header, _)| *header == to) {
-            return label;
-        }
-        let label = self.asm.label();
-        self.again.push((to, label));
-        label
+        let asm = &mut self.asm;
+        *self.again.entry(to).or_insert_with(|| asm.label())
     }
 
     /// The ends of rounds that are followed by another.

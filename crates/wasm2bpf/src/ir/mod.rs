@@ -394,10 +394,20 @@ pub struct Block {
     pub term: Term,
     /// Where its end comes from.
     pub term_offset: u32,
-    /// Whether back edges enter it: it spends fuel and asks `may_goto`.
+    /// Whether back edges enter it: it asks `may_goto`.
     pub header: bool,
+    /// The fuel that it spends when it begins, see the [crate](crate#fuel); 0 is none.
+    pub spends: u32,
     /// How many loops it is in.
-    pub depth: u16,
+    pub depth: u32,
+}
+
+impl Block {
+    /// An empty one, whose end is not known yet.
+    pub(crate) fn new(depth: u32) -> Self {
+        let term = Term::Trap(TrapKind::Unreachable);
+        Self { insts: Vec::new(), term, term_offset: 0, header: false, spends: 0, depth }
+    }
 }
 
 /// A function.
@@ -415,7 +425,7 @@ pub struct Function {
     pub regs: Vec<Ty>,
     /// Its blocks in layout order; the first is the entry.
     pub blocks: Vec<Block>,
-    /// The register that counts fuel down, in functions with loops.
+    /// The register that counts fuel down, in functions that spend it.
     pub fuel: Option<Reg>,
 }
 

@@ -116,11 +116,15 @@ impl Block {
     fn write(&self, f: &mut fmt::Formatter<'_>, id: usize) -> fmt::Result {
         writeln!(
             f,
-            "b{id}:{}{}",
+            "b{id}:{}{}{}",
             if self.header { " loop" } else { "" },
             match self.depth {
                 0 => String::new(),
                 depth => format!(" depth {depth}"),
+            },
+            match self.spends {
+                0 => String::new(),
+                fuel => format!(" spends {fuel}"),
             }
         )?;
         for inst in &self.insts {

@@ -1,5 +1,7 @@
 //! Which registers an instruction reads and writes.
 
+use smallvec::SmallVec;
+
 use super::{Addr, Arg, BlockId, Cmp, Op, Reg, Term};
 
 impl Arg {
@@ -191,6 +193,15 @@ impl Term {
             }
             Self::Return(_) | Self::Trap(_) => {}
         }
+    }
+
+    /// The blocks that can come next, each once: a table can name one a million times.
+    pub(crate) fn next_blocks(&self) -> SmallVec<[BlockId; 2]> {
+        let mut next = SmallVec::new();
+        self.successors(|to| next.push(to));
+        next.sort_unstable();
+        next.dedup();
+        next
     }
 
     /// Calls `f` with each block that can come next, to be changed.

@@ -2,8 +2,12 @@
 
 use wasmparser::BlockType;
 
-use super::{Entry, Lowering};
-use crate::ir::{Arg, BlockId, Cmp, Op, Reg, Term, Ty};
+use super::{Entry, Lowering, Result};
+use crate::{
+    Reason,
+    ir::{Arg, BlockId, Cmp, Op, Reg, Term, Ty},
+    refusal::Limit,
+};
 
 /// What kind of construct a frame stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,23 +48,27 @@ impl Frame {
 }
 
 impl Lowering<'_> {
-    fn block_types(&self, ty: BlockType) -> (Vec<Ty>, Vec<Ty>) {
-        match ty {
+    /// Parameters' and results' types. Each block has registers for them, so that they are few.
+    fn block_types(&self, ty: BlockType) -> Result<(Vec<Ty>, Vec<Ty>)> {
+        Ok(match ty {
             BlockType::Empty => (Vec::new(), Vec::new()),
             BlockType::Type(ty) => (Vec::new(), vec![ty.into()]),
             BlockType::FuncType(index) => {
                 let signature = &self.module.types[self.part.ty(index)];
+                if signature.params.len().max(signature.results.len()) > 64 {
+                    return Err(self.refuse(Reason::Limit(Limit::Signature)));
+                }
                 (signature.param_types().collect(), signature.result_types().collect())
             }
-        }
+        })
     }
 
     fn new_regs(&mut self, types: &[Ty]) -> Vec<Reg> {
         types.iter().map(|&ty| self.new_reg(ty)).collect()
     }
 
-    pub(super) fn open_block(&mut self, ty: BlockType) {
-        let (params, result_types) = self.block_types(ty);
+    pub(super) fn open_block(&mut self, ty: BlockType) -> Result<()> {
+        let (params, result_types) = self.block_types(ty)?;
         self.settle_stack();
         let end = self.new_block();
         let results = self.new_regs(&result_types);
@@ -68,10 +76,11 @@ impl Lowering<'_> {
         let inputs = results.clone();
         let kind = Kind::Block;
         self.frames.push(Frame { kind, target: end, end, inputs, results, result_types, height, params: Vec::new() });
+        Ok(())
     }
 
-    pub(super) fn open_loop(&mut self, ty: BlockType) {
-        let (params, result_types) = self.block_types(ty);
+    pub(super) fn open_loop(&mut self, ty: BlockType) -> Result<()> {
+        let (params, result_types) = self.block_types(ty)?;
         self.settle_stack();
         let end = self.new_block();
         let results = self.new_regs(&result_types);
@@ -94,10 +103,11 @@ impl Lowering<'_> {
             height,
             params: Vec::new(),
         });
+        Ok(())
     }
 
-    pub(super) fn open_if(&mut self, ty: BlockType) {
-        let (params, result_types) = self.block_types(ty);
+    pub(super) fn open_if(&mut self, ty: BlockType) -> Result<()> {
+        let (params, result_types) = self.block_types(ty)?;
         let entry = self.pop();
         // The condition is taken last so that it can be the branch's own; copies must not come between.
         let cmp = self.condition_after_settling(entry);
@@ -111,6 +121,7 @@ impl Lowering<'_> {
         let inputs = results.clone();
         let kind = Kind::If(otherwise);
         self.frames.push(Frame { kind, target: end, end, inputs, results, result_types, height, params: kept });
+        Ok(())
     }
 
     fn condition_after_settling(&mut self, entry: Entry) -> Cmp {
@@ -131,7 +142,7 @@ impl Lowering<'_> {
         let Kind::If(otherwise) = frame.kind else { return };
         frame.kind = Kind::Else;
         let (height, params) = (frame.height, frame.params.clone());
-        self.stack.truncate(height);
+        self.truncate(height);
         self.stack.extend(params);
         self.dead = None;
         self.begin(otherwise);
@@ -153,7 +164,7 @@ impl Lowering<'_> {
         let Some(frame) = self.frames.pop() else { return };
         if let Kind::If(otherwise) = frame.kind {
             // No else: its parameters are its results.
-            self.stack.truncate(frame.height);
+            self.truncate(frame.height);
             self.stack.extend(&frame.params);
             self.begin(otherwise);
             self.fill(&frame.results);
@@ -165,7 +176,7 @@ impl Lowering<'_> {
         if frame.kind == Kind::Loop {
             self.depth -= 1;
         }
-        self.stack.truncate(frame.height);
+        self.truncate(frame.height);
         if !self.reached[frame.end.0 as usize] {
             self.dead = Some(0);
             return;
@@ -186,7 +197,7 @@ impl Lowering<'_> {
     /// Moves the top of the stack to `regs`, and pops it. The registers may be read by the entries themselves (a loop
     /// whose parameters are exchanged), so that several go through fresh ones.
     fn fill(&mut self, regs: &[Reg]) {
-        let entries = self.stack.split_off(self.stack.len() - regs.len());
+        let entries = self.pop_above(self.stack.len() - regs.len());
         self.fill_from(regs, &entries);
     }
 
@@ -282,10 +293,14 @@ impl Lowering<'_> {
         if index != 0 && self.frames[index].target == edge {
             return;
         }
-        let stack = self.stack.clone();
+        // What the label takes is popped, the rest of the stack is left alone.
+        let taken = if index == 0 { self.frames[0].result_types.len() } else { self.frames[index].inputs.len() };
+        let top = self.stack[self.stack.len().saturating_sub(taken)..].to_vec();
+        let settled = self.settled;
         self.begin(edge);
         self.go(depth);
-        self.stack = stack;
+        self.stack.extend(top);
+        self.settled = settled;
         self.block = from;
     }
 

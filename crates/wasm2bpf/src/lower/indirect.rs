@@ -1,7 +1,40 @@
 //! `call_indirect`: a binary search over the functions of the type that references can point to.
 
+use std::{collections::HashMap, rc::Rc};
+
 use super::{Entry, Lowering, Result};
-use crate::ir::{Area, Arg, BlockId, Cmp, CmpOp, Op, Reg, Term, TrapKind, Ty, Width};
+use crate::{
+    Reason,
+    ir::{Area, Arg, BlockId, Cmp, CmpOp, Op, Reg, Term, TrapKind, Ty, Width},
+    module::Module,
+    refusal::Limit,
+};
+
+/// Functions that the indirect calls of a module may have to choose from, counted at each call: twice as many as a
+/// program of the kernel's has room for.
+const MOST: usize = 1 << 17;
+
+/// What may be made of a call for each of them, besides what is made of its bytes.
+const PER_TARGET: i64 = 8;
+
+/// What indirect calls can come to.
+pub(crate) struct Targets {
+    /// By part's group and canonical type, in order.
+    by_type: HashMap<(u32, u32), Rc<[u32]>>,
+    left: usize,
+}
+
+impl Targets {
+    pub(crate) fn new(module: &Module) -> Self {
+        let mut by_type: HashMap<(u32, u32), Vec<u32>> = HashMap::new();
+        for (group, functions) in module.referenced.iter().enumerate() {
+            for &function in functions {
+                by_type.entry((group as u32, module.canonical_type(function))).or_default().push(function);
+            }
+        }
+        Self { by_type: by_type.into_iter().map(|(key, functions)| (key, functions.into())).collect(), left: MOST }
+    }
+}
 
 impl Lowering<'_> {
     pub(super) fn call_indirect(&mut self, ty: u32, table: u32) -> Result<()> {
@@ -13,13 +46,16 @@ impl Lowering<'_> {
         self.trap_if(null, TrapKind::UninitializedElement);
 
         let ty = self.part.ty(ty);
-        let canonical = self.module.canonical[ty];
-        let candidates: Vec<u32> = self.module.referenced[self.part.group as usize]
-            .iter()
-            .copied()
-            .filter(|&f| self.module.canonical_type(f) == canonical)
-            .collect();
-        for &function in &candidates {
+        let key = (self.part.group, self.module.canonical[ty]);
+        let candidates = self.targets.by_type.get(&key).cloned().unwrap_or_default();
+        match self.targets.left.checked_sub(candidates.len()) {
+            Some(left) => {
+                self.targets.left = left;
+                self.left += PER_TARGET * candidates.len() as i64;
+            }
+            None => return Err(self.refuse(Reason::Limit(Limit::Complexity))),
+        }
+        for &function in candidates.iter() {
             self.check_import(function)?;
         }
         let signature = &self.module.types[ty];
@@ -47,8 +83,7 @@ impl Lowering<'_> {
             [function] => {
                 let id = Arg::Imm(*function as i32 + 1);
                 self.trap_if(Cmp { op: CmpOp::Ne, ty: Ty::I32, a: callee, b: id }, TrapKind::IndirectType);
-                let results = results.to_vec();
-                self.push_op(Op::Call { function: *function, args: args.to_vec(), results });
+                self.push_call(*function, args.to_vec(), results.to_vec());
                 self.terminate(Term::Jump(join));
             }
             _ => {

@@ -6,7 +6,8 @@
 
 mod bulk;
 mod control;
-mod indirect;
+pub(crate) mod indirect;
+mod locals;
 mod numeric;
 mod operators;
 pub(crate) mod routines;
@@ -15,11 +16,13 @@ use wasmparser::{BinaryReader, FunctionBody, MemArg};
 
 use crate::{
     Binding, Options, Reason, Refusal,
+    analysis::liveness::{self, COMPLEXITY},
     ir::{Addr, Arg, Block, BlockId, Check, Cmp, CmpOp, Function, Inst, Op, Reg, Term, TrapKind, Ty},
     module::{Module, Part},
     refusal::Limit,
 };
 use control::Frame;
+use locals::Locals;
 
 /// An entry of the operand stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +35,13 @@ enum Entry {
     Temp(Reg),
 }
 
-/// Registers times blocks that one function may have: the analyses keep bit sets of that size.
-const COMPLEXITY: u64 = 1 << 28;
+/// Instructions and registers that may be made of each byte of a function, and of any function: a block of three bytes
+/// can have 64 results. Toolchains' code takes less than one.
+const MADE_OF_A_BYTE: i64 = 8;
+const MADE_OF_ANY: i64 = 1024;
+
+/// More entries of the stack than this are not searched again and again for one local: all are copied at once.
+const TALL: usize = 64;
 
 pub(crate) struct Lowering<'m> {
     module: &'m Module,
@@ -41,10 +49,14 @@ pub(crate) struct Lowering<'m> {
     part: &'m Part,
     options: &'m Options,
     routines: &'m mut routines::Routines,
+    targets: &'m mut indirect::Targets,
     f: Function,
+    locals: Locals,
     /// Whether a register is a stack value with one definition and one use.
     temp: Vec<bool>,
     stack: Vec<Entry>,
+    /// The lowest entries of the stack, as many as this, are no locals.
+    settled: usize,
     frames: Vec<Frame>,
     /// Blocks in the order they were begun.
     layout: Vec<BlockId>,
@@ -53,7 +65,11 @@ pub(crate) struct Lowering<'m> {
     block: BlockId,
     /// Whether the present code can be reached; when not, how many blocks were opened since.
     dead: Option<u32>,
-    depth: u16,
+    depth: u32,
+    /// Where the body starts.
+    start: u32,
+    /// Instructions and registers that may still be made of the body.
+    left: i64,
     offset: u32,
 }
 
@@ -64,7 +80,7 @@ impl<'m> Lowering<'m> {
     pub(crate) fn function(
         module: &'m Module,
         options: &'m Options,
-        routines: &'m mut routines::Routines,
+        (routines, targets): (&'m mut routines::Routines, &'m mut indirect::Targets),
         bytes: &[u8],
         index: u32,
     ) -> Result<Function> {
@@ -84,15 +100,20 @@ impl<'m> Lowering<'m> {
             part: module.part_of(index),
             options,
             routines,
+            targets,
             f,
+            locals: Locals::default(),
             temp: Vec::new(),
             stack: Vec::new(),
+            settled: 0,
             frames: Vec::new(),
             layout: Vec::new(),
             reached: Vec::new(),
             block: BlockId(0),
             dead: None,
             depth: 0,
+            start: 0,
+            left: 0,
             offset: 0,
         };
         if signature.results.len() > 64 {
@@ -100,7 +121,9 @@ impl<'m> Lowering<'m> {
         }
         let range = module.bodies[index as usize - module.imported_functions.len()].range.clone();
         let body = FunctionBody::new(BinaryReader::new(&bytes[range.clone()], range.start as u64));
-        this.offset = range.start as u32;
+        this.start = range.start as u32;
+        this.offset = this.start;
+        this.left = MADE_OF_ANY + MADE_OF_A_BYTE * range.len() as i64;
         this.run(&body)?;
         this.finish()
     }
@@ -112,30 +135,24 @@ impl<'m> Lowering<'m> {
             name: None,
             offset: error.offset() as usize,
         };
-        let params = self.f.regs.len();
+        self.locals = Locals::new(self.f.params);
         for local in body.get_locals_reader().map_err(invalid)? {
             let (count, ty) = local.map_err(invalid)?;
-            if self.f.regs.len() as u64 + u64::from(count) > 1 << 14 {
-                return Err(self.refuse(Reason::Limit(Limit::Complexity)));
-            }
-            self.f.regs.extend(std::iter::repeat_n(Ty::from(ty), count as usize));
+            self.locals.declare(count, ty.into());
         }
         self.temp = vec![false; self.f.regs.len()];
-        if self.f.regs.contains(&Ty::Other) {
+        if self.f.regs.contains(&Ty::Other) || self.locals.any(Ty::Other) {
             return Err(self.refuse(Reason::Feature("vectors (SIMD)".to_owned())));
         }
         let entry = self.new_block();
         self.begin(entry);
-        for local in params..self.f.regs.len() {
-            self.push_op(Op::Const { dst: Reg(local as u32), value: 0 });
-        }
         self.frames.push(Frame::function(self.f.results.clone()));
         let mut reader = body.get_operators_reader().map_err(invalid)?;
         while !reader.eof() {
             let (op, offset) = reader.read_with_offset().map_err(invalid)?;
             self.offset = offset as u32;
             self.operator(&op)?;
-            if self.f.regs.len() as u64 * self.f.blocks.len() as u64 > COMPLEXITY {
+            if self.left < 0 {
                 return Err(self.refuse(Reason::Limit(Limit::Complexity)));
             }
         }
@@ -154,9 +171,14 @@ impl<'m> Lowering<'m> {
         for block in &mut blocks {
             block.term.successors_mut(|to| *to = new_id[to.0 as usize].unwrap_or(*to));
         }
+        if let Some(entry) = blocks.first_mut() {
+            let offset = self.start;
+            let zero = |dst| Inst { op: Op::Const { dst, value: 0 }, offset };
+            entry.insts.splice(0..0, self.locals.made().map(zero));
+        }
         self.f.blocks = blocks;
-        if self.f.blocks.iter().any(|block| block.header) {
-            self.f.fuel = Some(self.f.reg(Ty::I64));
+        if liveness::complexity(&self.f) > COMPLEXITY {
+            return Err(self.refuse(Reason::Limit(Limit::Complexity)));
         }
         Ok(self.f)
     }
@@ -168,8 +190,7 @@ impl<'m> Lowering<'m> {
 
     fn new_block(&mut self) -> BlockId {
         let id = BlockId(self.f.blocks.len() as u32);
-        let term = Term::Trap(TrapKind::Unreachable);
-        self.f.blocks.push(Block { insts: Vec::new(), term, term_offset: 0, header: false, depth: self.depth });
+        self.f.blocks.push(Block::new(self.depth));
         self.reached.push(false);
         id
     }
@@ -185,6 +206,7 @@ impl<'m> Lowering<'m> {
     }
 
     fn push_op(&mut self, op: Op) {
+        self.left -= 1;
         let offset = self.offset;
         self.current().insts.push(Inst { op, offset });
     }
@@ -198,6 +220,7 @@ impl<'m> Lowering<'m> {
     }
 
     fn new_reg(&mut self, ty: Ty) -> Reg {
+        self.left -= 1;
         self.temp.push(false);
         self.f.reg(ty)
     }
@@ -224,7 +247,31 @@ impl<'m> Lowering<'m> {
 
     fn pop(&mut self) -> Entry {
         // Validation guarantees that the entry is there.
-        self.stack.pop().unwrap_or(Entry::Const(0, Ty::I32))
+        let entry = self.stack.pop().unwrap_or(Entry::Const(0, Ty::I32));
+        self.settled = self.settled.min(self.stack.len());
+        entry
+    }
+
+    /// Takes what is above that height off the stack.
+    fn pop_above(&mut self, height: usize) -> Vec<Entry> {
+        let entries = self.stack.split_off(height.min(self.stack.len()));
+        self.settled = self.settled.min(self.stack.len());
+        entries
+    }
+
+    fn truncate(&mut self, height: usize) {
+        self.stack.truncate(height);
+        self.settled = self.settled.min(height);
+    }
+
+    /// The register of a local.
+    fn local(&mut self, index: u32) -> Reg {
+        if let Some(reg) = self.locals.known(index) {
+            return reg;
+        }
+        let reg = self.new_reg(self.locals.ty(index));
+        self.locals.make(index, reg);
+        reg
     }
 
     fn entry_ty(&self, entry: Entry) -> Ty {
@@ -276,7 +323,7 @@ impl<'m> Lowering<'m> {
     }
 
     fn pop_values(&mut self, count: usize) -> Vec<Arg> {
-        let entries = self.stack.split_off(self.stack.len().saturating_sub(count));
+        let entries = self.pop_above(self.stack.len().saturating_sub(count));
         entries.into_iter().map(|entry| self.value_of(entry)).collect()
     }
 
@@ -304,11 +351,7 @@ impl<'m> Lowering<'m> {
 
     /// Sets a local: what the stack still holds of its old value is copied before the instruction that makes the new.
     fn set_local(&mut self, local: Reg, entry: Entry) {
-        if self.stack.contains(&Entry::Local(local)) {
-            let ty = self.f.ty(local);
-            let saved = self.new_temp(ty);
-            self.temp[saved.0 as usize] = false;
-            let copy = Inst { op: Op::Copy { dst: saved, src: local }, offset: self.offset };
+        if self.stack[self.settled..].contains(&Entry::Local(local)) {
             let made_last = match entry {
                 Entry::Temp(reg) => {
                     self.current().insts.last_mut().and_then(|i| i.op.dst_mut()).is_some_and(|dst| *dst == reg)
@@ -316,26 +359,38 @@ impl<'m> Lowering<'m> {
                 _ => false,
             };
             let insts = &mut self.current().insts;
-            let at = insts.len() - usize::from(made_last);
-            insts.insert(at, copy);
-            for entry in &mut self.stack {
-                if *entry == Entry::Local(local) {
-                    *entry = Entry::Temp(saved);
-                }
+            let last = if made_last { insts.pop() } else { None };
+            if self.stack.len() - self.settled > TALL {
+                self.settle_stack();
+            } else {
+                self.copy_local(local);
             }
+            self.current().insts.extend(last);
         }
         self.assign(local, entry);
     }
 
+    /// Copies one local's value, for the entries of the stack that stand for it.
+    fn copy_local(&mut self, local: Reg) {
+        let ty = self.f.ty(local);
+        let saved = self.compute(ty, |dst| Op::Copy { dst, src: local });
+        for entry in &mut self.stack[self.settled..] {
+            if *entry == Entry::Local(local) {
+                *entry = Entry::Temp(saved);
+            }
+        }
+    }
+
     /// Copies every local that the stack refers to: control flow follows, after which the local may have changed.
     fn settle_stack(&mut self) {
-        for index in 0..self.stack.len() {
+        for index in self.settled..self.stack.len() {
             if let Entry::Local(src) = self.stack[index] {
                 let ty = self.f.ty(src);
                 let saved = self.compute(ty, |dst| Op::Copy { dst, src });
                 self.stack[index] = Entry::Temp(saved);
             }
         }
+        self.settled = self.stack.len();
     }
 
     /// The condition that an entry stands for: the comparison that made it, if that is the last instruction.
@@ -380,19 +435,25 @@ impl<'m> Lowering<'m> {
         }
     }
 
-    /// Refuses an imported function that is bound to nothing, or to what cannot return its results.
+    /// Refuses an imported function that is bound to nothing, or to what cannot take its parameters or return its
+    /// results.
     fn check_import(&self, function: u32) -> Result<()> {
         if self.module.is_imported(function) {
             let import = &self.module.imported_functions[function as usize];
             let key = (import.module.clone(), import.name.clone());
-            match self.options.imports.get(&key) {
-                None => return Err(self.refuse(Reason::UnboundImport(key.0, key.1))),
-                Some(Binding::Helper(_) | Binding::Function(_))
-                    if self.module.signature(function).results.len() > 1 =>
-                {
-                    return Err(self.refuse(Reason::Feature("an import with several results".to_owned())));
-                }
-                Some(_) => {}
+            let Some(binding) = self.options.imports.get(&key) else {
+                return Err(self.refuse(Reason::UnboundImport(key.0, key.1)));
+            };
+            let signature = self.module.signature(function);
+            // A function is given the instance before its arguments.
+            let takes = match binding {
+                Binding::Helper(_) => 5,
+                Binding::Function(_) => 4,
+                Binding::Nothing => return Ok(()),
+            };
+            if signature.params.len() > takes || signature.results.len() > 1 {
+                let what = format!("an import with several results or more than {takes} parameters");
+                return Err(self.refuse(Reason::Feature(what)));
             }
         }
         Ok(())
@@ -404,9 +465,21 @@ impl<'m> Lowering<'m> {
         let (params, results) = (signature.params.len(), signature.result_types().collect::<Vec<_>>());
         let args = self.pop_values(params);
         let results: Vec<Reg> = results.into_iter().map(|ty| self.new_temp(ty)).collect();
-        self.push_op(Op::Call { function, args, results: results.clone() });
+        self.push_call(function, args, results.clone());
         self.stack.extend(results.into_iter().map(Entry::Temp));
         Ok(())
+    }
+
+    /// A call, or the zeros that one of nothing returns.
+    fn push_call(&mut self, function: u32, args: Vec<Arg>, results: Vec<Reg>) {
+        if self.module.is_imported(function) {
+            let import = &self.module.imported_functions[function as usize];
+            let binding = self.options.imports.get(&(import.module.clone(), import.name.clone()));
+            if binding == Some(&Binding::Nothing) {
+                return results.into_iter().for_each(|dst| self.push_op(Op::Const { dst, value: 0 }));
+            }
+        }
+        self.push_op(Op::Call { function, args, results });
     }
 
     fn call_routine(&mut self, routine: routines::Routine, args: Vec<Arg>, result: Option<Ty>) {

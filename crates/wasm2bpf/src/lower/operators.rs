@@ -5,7 +5,7 @@ use wasmparser::{MemArg, Operator as O, ValType};
 use super::{Entry, Lowering, Result, routines::Routine};
 use crate::{
     Reason,
-    ir::{Arg, BinOp, Cell, CmpOp, Op, Reg, Term, TrapKind, Ty, UnOp, Width},
+    ir::{Arg, BinOp, Cell, CmpOp, Op, Term, TrapKind, Ty, UnOp, Width},
 };
 
 impl Lowering<'_> {
@@ -32,9 +32,9 @@ impl Lowering<'_> {
                 self.terminate(Term::Trap(TrapKind::Unreachable));
                 self.dead = Some(0);
             }
-            O::Block { blockty } => self.open_block(*blockty),
-            O::Loop { blockty } => self.open_loop(*blockty),
-            O::If { blockty } => self.open_if(*blockty),
+            O::Block { blockty } => self.open_block(*blockty)?,
+            O::Loop { blockty } => self.open_loop(*blockty)?,
+            O::If { blockty } => self.open_if(*blockty)?,
             O::Else => self.reach_else(),
             O::End => self.reach_end(),
             O::Br { relative_depth } => self.branch(*relative_depth),
@@ -68,17 +68,20 @@ impl Lowering<'_> {
 
     fn variable(&mut self, op: &O<'_>) -> Result<bool> {
         match *op {
-            O::LocalGet { local_index } => self.stack.push(Entry::Local(Reg(local_index))),
+            O::LocalGet { local_index } => {
+                let local = self.local(local_index);
+                self.stack.push(Entry::Local(local));
+            }
             O::LocalSet { local_index } => {
-                let entry = self.pop();
-                self.set_local(Reg(local_index), entry);
+                let (local, entry) = (self.local(local_index), self.pop());
+                self.set_local(local, entry);
             }
             O::LocalTee { local_index } => {
-                let entry = self.pop();
-                self.set_local(Reg(local_index), entry);
+                let (local, entry) = (self.local(local_index), self.pop());
+                self.set_local(local, entry);
                 self.stack.push(match entry {
                     Entry::Const(..) => entry,
-                    _ => Entry::Local(Reg(local_index)),
+                    _ => Entry::Local(local),
                 });
             }
             O::GlobalGet { global_index } => {

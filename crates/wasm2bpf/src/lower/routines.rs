@@ -1,16 +1,15 @@
 //! Routines that compiled modules call: what bulk memory and tables do after their ranges were checked.
 
+use std::collections::HashMap;
+
 use crate::{
     Options, Target,
-    ir::{
-        Area, Arg, BinOp, Block, BlockId, Cell, Cmp, CmpOp, Function, Inst, Op, ROUTINES, Reg, Term, TrapKind, Ty,
-        Width,
-    },
+    ir::{Area, Arg, BinOp, Block, BlockId, Cell, Cmp, CmpOp, Function, Inst, Op, ROUTINES, Reg, Term, Ty, Width},
     module::Module,
 };
 
 /// What a routine does. Segments and tables are fixed at compile time, as their instructions have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Routine {
     /// (to, from, bytes)
     MemoryCopy(u32),
@@ -32,21 +31,25 @@ pub(crate) enum Routine {
 
 /// The routines that a module uses, in the order of their first use.
 #[derive(Debug, Default)]
-pub(crate) struct Routines(Vec<Routine>);
+pub(crate) struct Routines {
+    used: Vec<Routine>,
+    numbers: HashMap<Routine, u32>,
+}
 
 impl Routines {
     /// The function index that stands for a routine.
     pub(crate) fn index_of(&mut self, routine: Routine) -> u32 {
-        let position = self.0.iter().position(|&known| known == routine).unwrap_or_else(|| {
-            self.0.push(routine);
-            self.0.len() - 1
+        let used = &mut self.used;
+        let number = self.numbers.entry(routine).or_insert_with(|| {
+            used.push(routine);
+            used.len() as u32 - 1
         });
-        ROUTINES + position as u32
+        ROUTINES + *number
     }
 
     /// The routine of that function index, as IR.
     pub(crate) fn build(&self, index: u32, module: &Module, options: &Options) -> Option<Function> {
-        let routine = *self.0.get(index.checked_sub(ROUTINES)? as usize)?;
+        let routine = *self.used.get(index.checked_sub(ROUTINES)? as usize)?;
         Some(Builder::build(index, routine, module, options))
     }
 }
@@ -115,16 +118,12 @@ impl Builder {
             }
             Routine::TableGrow(table) => b.table_grow(table, table_limit(module, options, table)),
         }
-        if b.f.blocks.iter().any(|block| block.header) {
-            b.f.fuel = Some(b.f.reg(Ty::I64));
-        }
         b.f
     }
 
     fn begin(&mut self) -> BlockId {
         let id = BlockId(self.f.blocks.len() as u32);
-        let term = Term::Trap(TrapKind::Unreachable);
-        self.f.blocks.push(Block { insts: Vec::new(), term, term_offset: 0, header: false, depth: 0 });
+        self.f.blocks.push(Block::new(0));
         self.block = id;
         id
     }

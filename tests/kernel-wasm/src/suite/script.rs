@@ -15,8 +15,8 @@ use super::{
     plan::{Plan, Status, is_quoted, reason},
 };
 
-/// Fuel for each action.
-const FUEL: u64 = 1_000_000;
+/// Fuel for each action: a recursion of long functions is to come to the end of the stack first.
+const FUEL: u64 = 10_000_000;
 
 pub(super) struct Script<'a> {
     plan: Plan,
