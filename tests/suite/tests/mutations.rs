@@ -9,12 +9,30 @@ const MUTANTS: usize = 150;
 
 /// The object that a committed guest carries: from its magic number to the end of its section headers, which come last.
 fn carried_object(name: &str) -> Vec<u8> {
-    let module = fs::read(guest(name)).unwrap();
+    let module = memory(&fs::read(guest(name)).unwrap());
     let start = module.windows(4).position(|bytes| bytes == b"\x7fELF").expect("the guest carries an object");
     let object = &module[start..];
     let number = |at: usize, len: usize| object[at..at + len].iter().rev().fold(0, |n, &b| n << 8 | usize::from(b));
     let (sections, size, count) = (number(40, 8), number(58, 2), number(60, 2));
     object[..sections + size * count].to_vec()
+}
+
+/// Linear memory as a module's data segments leave it: an object may lie in several of them.
+fn memory(wasm: &[u8]) -> Vec<u8> {
+    let mut memory = Vec::new();
+    for part in wasmparser::Parser::new(0).parse_all(wasm) {
+        let wasmparser::Payload::DataSection(segments) = part.unwrap() else { continue };
+        for segment in segments.into_iter().map(Result::unwrap) {
+            let wasmparser::DataKind::Active { offset_expr, .. } = segment.kind else { continue };
+            let Ok(wasmparser::Operator::I32Const { value }) = offset_expr.get_operators_reader().read() else {
+                continue;
+            };
+            let end = value as usize + segment.data.len();
+            memory.resize(memory.len().max(end), 0);
+            memory[value as usize..end].copy_from_slice(segment.data);
+        }
+    }
+    memory
 }
 
 /// Pseudorandom numbers (xorshift), the same in each run.
