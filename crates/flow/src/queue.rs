@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Batches that wait for the sinks at most.
-const DEPTH: usize = 64;
+/// Batches that wait for the sinks at most. Under load they are small, as each holds what came since the last look: bytes
+/// are the bound that is meant, and this one is for what a batch takes besides.
+const DEPTH: usize = 4096;
 /// Bytes of records and columns that wait for them at most; one batch may wait whatever its size.
 const BYTES: usize = 16 * 1024 * 1024;
 /// The time without a batch after which sinks are told.

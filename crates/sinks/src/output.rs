@@ -6,6 +6,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+/// Bytes that are gathered before they are written.
+const BUFFER: usize = 64 * 1024;
+
 /// Where a sink writes: a file, standard output, or memory. Opened before a run starts, so that a path that cannot be written
 /// is said first.
 pub struct Output {
@@ -23,12 +26,12 @@ impl Output {
             return Ok(Self::stdout());
         }
         let file = File::create(path).context(|| format!("creating {}", path.display()))?;
-        Ok(Self { to: Box::new(BufWriter::with_capacity(64 * 1024, file)), path: Some(path.to_owned()) })
+        Ok(Self { to: Box::new(BufWriter::with_capacity(BUFFER, file)), path: Some(path.to_owned()) })
     }
 
     /// Standard output.
     pub fn stdout() -> Self {
-        Self { to: Box::new(BufWriter::new(io::stdout())), path: None }
+        Self { to: Box::new(BufWriter::with_capacity(BUFFER, io::stdout())), path: None }
     }
 
     /// Memory, shared with the caller.

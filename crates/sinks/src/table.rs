@@ -1,22 +1,29 @@
-use crate::{Options, Output, terminal::shown};
+use crate::{Options, Output, terminal::push_shown};
 use skep_error::Result;
-use skep_event::{Batch, Field, FieldKind, Schema, StackTable};
+use skep_event::{Batch, Field, FieldKind, Schema, StackTable, Value};
 use skep_flow::{Sink, Summary};
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Aligned columns, written as events come; a value wider than its column pushes the rest of its line aside, never cut.
 pub(crate) struct Table {
     output: Output,
     columns: Vec<(Field, usize)>,
+    /// The line under way, kept for its room.
+    line: String,
 }
 
 impl Table {
     pub(crate) fn new(output: Output, _: &Options) -> Self {
-        Self { output, columns: Vec::new() }
+        Self { output, columns: Vec::new(), line: String::new() }
     }
 }
 
 /// The widest column that a field can ask for.
-const WIDEST: usize = 256;
+const WIDEST: usize = BLANKS.len();
+const BLANKS: &str = match str::from_utf8(&[b' '; 256]) {
+    Ok(blanks) => blanks,
+    Err(_) => "",
+};
 
 /// The width that a field asks for (`columns.width`), or one that most values of its kind fit.
 fn width(field: &Field) -> usize {
@@ -33,14 +40,33 @@ fn width(field: &Field) -> usize {
     asked.unwrap_or(usual).max(field.name.len()).min(WIDEST)
 }
 
-fn pad(line: &mut String, text: &str, field: &Field, width: usize) {
+/// Adds a column to the line: numbers to the right, text to the left. A process may make a million lines a second, so
+/// nothing is put together elsewhere first.
+fn push(line: &mut String, value: &Value<'_>, field: &Field, width: usize) {
     if !line.is_empty() {
         line.push(' ');
     }
+    let start = line.len();
+    match value {
+        Value::Str(text) => push_shown(line, text),
+        // A `String` takes everything.
+        other => drop(write!(line, "{other}")),
+    }
+    let added = &line[start..];
+    let len = if added.is_ascii() { added.len() } else { added.chars().count() };
+    let blanks = &BLANKS[..width.saturating_sub(len)];
     if field.kind.is_number() {
-        line.push_str(&format!("{text:>width$}"));
+        line.insert_str(start, blanks);
     } else {
-        line.push_str(&format!("{text:<width$}"));
+        line.push_str(blanks);
+    }
+}
+
+impl Table {
+    fn end_line(&mut self) -> Result<()> {
+        self.line.truncate(self.line.trim_end().len());
+        self.line.push('\n');
+        self.output.write(self.line.as_bytes())
     }
 }
 
@@ -52,23 +78,21 @@ impl Sink for Table {
     fn bind(&mut self, schema: &Schema, _: &StackTable) -> Result<()> {
         let columns = schema.fields().iter().filter(|field| !field.hidden);
         self.columns = columns.map(|field| (field.clone(), width(field))).collect();
-        let mut line = String::new();
+        self.line.clear();
         for (field, width) in &self.columns {
-            pad(&mut line, &shown(&field.name.to_uppercase()), field, *width);
+            push(&mut self.line, &Value::Str(Cow::Owned(field.name.to_uppercase())), field, *width);
         }
-        self.output.write(line.trim_end().as_bytes())?;
-        self.output.write(b"\n")?;
+        self.end_line()?;
         self.output.flush()
     }
 
     fn write(&mut self, _: &Schema, batch: &Batch<'_>) -> Result<()> {
         for index in batch.selection().iter() {
-            let mut line = String::new();
+            self.line.clear();
             for (field, width) in &self.columns {
-                pad(&mut line, &shown(&batch.value(index, field).to_string()), field, *width);
+                push(&mut self.line, &batch.value(index, field), field, *width);
             }
-            self.output.write(line.trim_end().as_bytes())?;
-            self.output.write(b"\n")?;
+            self.end_line()?;
         }
         self.output.flush()
     }

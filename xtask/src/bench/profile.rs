@@ -157,9 +157,15 @@ pub(super) fn trace(programs: &Programs) -> Result<Vec<Row>> {
         beside_alone("800,000 system calls, traced into a histogram", histogram),
         beside_alone("the same, traced one line a call", table),
         same_question("a histogram of times by system call, beside bpftrace's", histogram, histogram_of_bpftrace),
-        // No bar: whoever shows fewer lines holds the traced process up less, so the times compare only beside the next row.
-        Row::against("a line a call, beside bpftrace's", "s", table, lines_of_bpftrace, Bar::None),
-        Row::against("of these lines, shown; the others are counted as lost", "%", shown[2], shown[3], Bar::None),
+        // Whoever shows fewer lines holds the traced process up less: the times compare only beside the next row.
+        same_question("a line a call, beside bpftrace's", table, lines_of_bpftrace),
+        Row::against(
+            "of these lines, shown; the others are counted as lost",
+            "%",
+            shown[2],
+            shown[3],
+            Bar::RatioAtLeast(0.99),
+        ),
     ])
 }
 
