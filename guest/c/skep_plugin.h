@@ -190,7 +190,8 @@ static inline char *skep_digits(uint64_t value, char digits[24])
 }
 
 /* Why a batch was not handled: `text` with every % as the next of `numbers`, and a name after it. */
-static inline struct skep_list skep_why(const char *text, const uint32_t *numbers, const char *name)
+static __attribute__((noinline, unused)) struct skep_list skep_why(const char *text, const uint32_t *numbers,
+								    const char *name)
 {
 	static char why[128];
 	char digits[24];

@@ -60,6 +60,7 @@ unsafe fn bytes<'a>(list: skep_abi::layout::List<u8>) -> &'a [u8] {
 
 static WHY: Place<Why> = Place::new(Why::new());
 
+#[cold]
 fn nowhere(say: impl FnOnce(&mut Why) -> &mut Why) -> Binding {
     // SAFETY: taken here only, and the host has read the last text before it calls again.
     Binding::Nowhere(say(unsafe { WHY.get() }).list())

@@ -50,12 +50,7 @@ impl Why {
 
     /// Adds `text`, or what of it there is room for.
     pub(crate) fn text(&mut self, text: &str) -> &mut Self {
-        for byte in text.bytes() {
-            if let Some(place) = self.bytes.get_mut(self.len) {
-                *place = byte;
-                self.len += 1;
-            }
-        }
+        text.bytes().for_each(|byte| self.byte(byte));
         self
     }
 
@@ -66,11 +61,19 @@ impl Why {
             power *= 10;
         }
         while power > 0 {
-            let digit = [b'0' + (number / power % 10) as u8];
-            self.text(core::str::from_utf8(&digit).unwrap_or_default());
+            self.byte(b'0' + (number / power % 10) as u8);
             power /= 10;
         }
         self
+    }
+
+    // Out of line: this is done once a run at most, and a plugin is small.
+    #[inline(never)]
+    fn byte(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
     }
 
     pub(crate) fn list(&self) -> List<u8> {
