@@ -169,7 +169,42 @@ static inline int64_t skep_answer(const void *response, uint32_t len)
 	return (int64_t)((uint64_t)(uintptr_t)response << 32 | len);
 }
 
-/* NULL where every wanted field lies where the plugin expects it; else the name of the first that does not. */
+/* Adds a text to one of `len` bytes that has room for `room`, as much as fits; the length then. */
+static inline uint32_t skep_append(char *text, uint32_t len, uint32_t room, const char *more)
+{
+	while (*more && len < room)
+		text[len++] = *more++;
+	return len;
+}
+
+/* A number's digits, in `digits`. */
+static inline char *skep_digits(uint64_t value, char digits[24])
+{
+	char *at = digits + 23;
+	*at = 0;
+	do {
+		*--at = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	return at;
+}
+
+/* Why a batch was not handled: `text` with every % as the next of `numbers`, and a name after it. */
+static __attribute__((noinline, unused)) struct skep_list skep_why(const char *text, const uint32_t *numbers,
+								    const char *name)
+{
+	static char why[128];
+	char digits[24];
+	uint32_t len = 0;
+	for (; *text; text++) {
+		const char one[2] = { *text, 0 };
+		len = skep_append(why, len, sizeof(why), *text == '%' ? skep_digits(*numbers++, digits) : one);
+	}
+	len = skep_append(why, len, sizeof(why), name);
+	return (struct skep_list){ (uint32_t)(uintptr_t)why, len };
+}
+
+/* NULL where every wanted field lies where the plugin expects it; else the first that does not. */
 static inline const struct skep_wanted *skep_misplaced(const struct skep_request *request,
 						       const struct skep_wanted *wanted, uint32_t count)
 {
@@ -189,20 +224,23 @@ static inline const struct skep_wanted *skep_misplaced(const struct skep_request
 	return 0;
 }
 
-/* The request behind a hook's arguments; NULL, with the reason in `error`, where it is another version's or a wanted field
- * does not lie where the plugin expects it. */
+/* The request behind a hook's arguments; NULL, with the reason in `error`, where it is another version's, a wanted field does
+ * not lie where the plugin expects it, or a record is smaller than the `size` of the plugin's type; larger, where `exact`. */
 static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, const struct skep_wanted *wanted,
-						   uint32_t count, uint32_t size, struct skep_list *error)
+						   uint32_t count, uint32_t size, bool exact, struct skep_list *error)
 {
 	const struct skep_request *request = (const void *)(uintptr_t)at;
+	const struct skep_wanted *bad;
 	if (len != sizeof(*request))
-		return 0;
-	const struct skep_wanted *bad = skep_misplaced(request, wanted, count);
-	if (bad) {
-		*error = (struct skep_list){ (uint32_t)(uintptr_t)bad->name, bad->name_len };
-		return 0;
-	}
-	return request->stride < size ? 0 : request;
+		*error = skep_why("a request of % bytes, of another version than the plugin's %",
+				  (uint32_t[]){ len, sizeof(*request) }, "");
+	else if ((bad = skep_misplaced(request, wanted, count)))
+		*error = skep_why("no field of % bytes at offset %: ", (uint32_t[]){ bad->size, bad->offset }, bad->name);
+	else if (request->stride < size || (exact && request->stride > size))
+		*error = skep_why("records of % bytes, the plugin's have %", (uint32_t[]){ request->stride, size }, "");
+	else
+		return request;
+	return 0;
 }
 
 #define SKEP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -216,8 +254,12 @@ static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, co
 		static struct skep_filter_response response; \
 		response = (struct skep_filter_response){ .status = SKEP_FAILED }; \
 		const struct skep_request *request = \
-			skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), &response.error); \
-		if (!request || request->stride != sizeof(type) || request->output.len < request->selected.len) \
+			skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), true, &response.error); \
+		if (request && request->output.len < request->selected.len) { \
+			response.error = skep_why("no room for the bitmap", 0, ""); \
+			request = 0; \
+		} \
+		if (!request) \
 			return skep_answer(&response, sizeof(response)); \
 		const type *records = skep_at(request->records); \
 		uint64_t *words = skep_at(request->output); \
@@ -343,7 +385,7 @@ static inline bool skep_hide(struct skep_shaping *batch, const char *name)
 		batch.response = (struct skep_shape_response){ .status = SKEP_FAILED }; \
 		batch.arena.used = 0; \
 		batch.request = skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), \
-					  &batch.response.error); \
+					  false, &batch.response.error); \
 		if (batch.request) { \
 			shape(&batch); \
 			batch.response.status = SKEP_DONE; \
@@ -401,23 +443,16 @@ static inline bool skep_histogram(struct skep_report *report, const char *name, 
 /* Adds to the text. */
 static inline void skep_print(struct skep_report *report, const char *text)
 {
-	while (*text && report->response.text.len < SKEP_MAX_TEXT)
-		report->text[report->response.text.len++] = *text++;
+	report->response.text.len = skep_append(report->text, report->response.text.len, SKEP_MAX_TEXT, text);
 }
 
 /* Adds a number in at least `width` places. */
 static inline void skep_print_number(struct skep_report *report, uint64_t value, uint32_t width)
 {
-	char digits[32];
-	uint32_t at = sizeof(digits) - 1;
-	digits[at] = 0;
-	do {
-		digits[--at] = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
-	while (at && sizeof(digits) - 1 - at < width)
-		digits[--at] = ' ';
-	skep_print(report, digits + at);
+	char digits[24], *at = skep_digits(value, digits);
+	for (uint32_t places = (uint32_t)(digits + 23 - at); places < width; places++)
+		skep_print(report, " ");
+	skep_print(report, at);
 }
 
 /* Exports the hook `observe`: `fold(const type *)` takes each selected record; `show(struct skep_report *)` says what there
@@ -430,7 +465,7 @@ static inline void skep_print_number(struct skep_report *report, uint64_t value,
 		report.response = (struct skep_observe_response){ .status = SKEP_FAILED }; \
 		report.arena.used = 0; \
 		const struct skep_request *request = skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), \
-							       sizeof(type), &report.response.error); \
+							       sizeof(type), false, &report.response.error); \
 		if (request) { \
 			SKEP_FOR_EACH (const type, record, index, request) \
 				fold(record); \

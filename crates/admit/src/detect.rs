@@ -78,12 +78,38 @@ fn judge_import(world: World, import: &Import, suggest: bool) -> Result<(), Reje
         return Err(unknown);
     }
     let names = || surface.functions().filter(|func| func.module == module).map(|func| func.name);
-    let hint = if names().next().is_some() {
+    let hint = if let Some(hint) = left_by_a_compiler(world, import) {
+        hint
+    } else if names().next().is_some() {
         did_you_mean(&import.name, unique(names()))
     } else {
         format!("no module \"{}\" in world {world}; {}", import.module, did_you_mean(&import.module, modules(world)))
     };
     Err(unknown.hint(hint))
+}
+
+/// What to do about an import that nobody wrote: a compiler's own run time has it.
+fn left_by_a_compiler(world: World, import: &Import) -> Option<String> {
+    let wasi = |module: &str| module == skep_abi::wasi::MODULE;
+    if wasi(&import.module) && !modules(world).into_iter().any(wasi) {
+        return Some(format!(
+            "world {world} has no WASI: build for a target without it (in Rust wasm32-unknown-unknown, in C \
+             --target=wasm32 -nostdlib; Go's run time needs WASI)"
+        ));
+    }
+    if assembly_script(import) {
+        return Some(
+            "AssemblyScript calls it where a check fails: compile with --use abort= and --runtime stub".into(),
+        );
+    }
+    let emscripten = import.name.starts_with("emscripten_") || import.name == "setTempRet0";
+    emscripten.then(|| "Emscripten's JavaScript has it: build with clang --target=wasm32 -nostdlib".into())
+}
+
+/// AssemblyScript's `abort`, as its compiler declares it.
+fn assembly_script(import: &Import) -> bool {
+    let i32s = |ty: &FuncType| ty.params.len() == 4 && ty.params.iter().all(|ty| *ty == Ty::Number(ValType::I32));
+    import.module == "env" && import.name == "abort" && matches!(&import.ty, Extern::Func(ty) if i32s(ty))
 }
 
 fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
@@ -180,28 +206,52 @@ fn none(found: &Inspection) -> Rejection {
     reason
 }
 
-/// What other hosts' modules are told by: the start of an import's module, or of an export.
+/// What other hosts' modules are told by: the start of an import's module, of its name, or of an export.
 const FOREIGN: &[(Start, &str)] = &[
-    (Start::Import("extism:host/"), "a plugin for Extism"),
+    (Start::Module("extism:host/"), "a plugin for Extism"),
     (Start::Export("proxy_abi_version_"), "a filter for proxies (proxy-wasm)"),
-    (Start::Import("wasi:"), "a module for the component model"),
-    (Start::Import("__wbindgen"), "a module for JavaScript (wasm-bindgen)"),
-    (Start::Import("wasi_unstable"), "a module for WASI before preview 1"),
+    (Start::Module("wapc"), "a module for waPC"),
+    (Start::Module("wasi:"), "a module for the component model"),
+    (Start::Export("wasi:"), "a module for the component model"),
+    (Start::Module("__wbindgen"), "a module for JavaScript (wasm-bindgen)"),
+    (Start::Import("__wbindgen_"), "a module for JavaScript (wasm-bindgen)"),
+    (Start::Import("__wbg_"), "a module for JavaScript (wasm-bindgen)"),
+    (Start::Module("gojs"), "a module that Go built for JavaScript (GOOS=js)"),
+    (Start::Module("javy"), "JavaScript that Javy compiled"),
+    (Start::Import("emscripten_"), "a module for JavaScript (Emscripten)"),
+    (Start::Import("_embind_"), "a module for JavaScript (Emscripten)"),
+    (Start::Module("GOT."), "a module for JavaScript (Emscripten)"),
+    (Start::Module("wasi_unstable"), "a module for WASI before preview 1"),
 ];
 
 enum Start {
+    Module(&'static str),
     Import(&'static str),
     Export(&'static str),
 }
 
-/// A module that another host is meant to run, or none at all.
-fn foreign(found: &Inspection) -> Option<String> {
+/// Whose module it is, if another host is meant to run it.
+fn of_another_host(found: &Inspection) -> Option<&'static str> {
     let bears = |start: &Start| match start {
-        Start::Import(start) => found.imports.iter().any(|import| import.module.starts_with(start)),
+        Start::Module(start) => found.imports.iter().any(|import| import.module.starts_with(start)),
+        Start::Import(start) => found.imports.iter().any(|import| import.name.starts_with(start)),
         Start::Export(start) => found.exports.iter().any(|export| export.name.starts_with(start)),
     };
-    if let Some((_, what)) = FOREIGN.iter().find(|(start, _)| bears(start)) {
-        return Some(format!("it is {what}, which Skep does not run: build it with an SDK of one of the worlds"));
+    if let Some((_, whose)) = FOREIGN.iter().find(|(start, _)| bears(start)) {
+        return Some(whose);
+    }
+    if found.imports.iter().any(assembly_script) {
+        return Some("a module for JavaScript (AssemblyScript)");
+    }
+    let shortened = |import: &Import| import.module.len() == 1 && import.name.len() <= 2;
+    (!found.imports.is_empty() && found.imports.iter().all(shortened))
+        .then_some("a module for JavaScript, whose names are shortened (as Emscripten does)")
+}
+
+/// A module that another host is meant to run, or none at all.
+fn foreign(found: &Inspection) -> Option<String> {
+    if let Some(whose) = of_another_host(found) {
+        return Some(format!("it is {whose}, which Skep does not run: build it with an SDK of one of the worlds"));
     }
     // The public origin of world hooks, and whoever has taken it over, keep to its names under a prefix of their own.
     let prefix = |name: &'_ str| {
@@ -272,8 +322,12 @@ fn near_world(found: &Inspection) -> Option<String> {
             }
         }
         for export in found.exports.iter().take(LOOKED_AT) {
+            // Short names are near to many; the one that was meant has the type that is called.
+            let Extern::Func(ty) = &export.ty else { continue };
+            let functions = || world.surface().forms.iter().flat_map(|form| form.required.iter().chain(form.optional));
+            let typed = |name: &str| functions().any(|func| func.name == name && ty.is(&func.sig));
             let marks = world.surface().forms.iter().flat_map(|form| form.markers).filter_map(|marker| match marker {
-                Marker::Export(name) => Some(*name),
+                Marker::Export(name) if typed(name) => Some(*name),
                 _ => None,
             });
             let known = world.surface().forms.iter().any(|form| form.required.iter().any(|f| f.name == export.name));

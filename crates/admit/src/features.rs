@@ -3,9 +3,11 @@
 use std::fmt;
 
 use wasmparser::{
-    FunctionBody, OperatorsReader, OperatorsReaderAllocations, ValType, VisitOperator, VisitSimdOperator,
+    BinaryReader, FunctionBody, OperatorsReader, OperatorsReaderAllocations, ValType, VisitOperator, VisitSimdOperator,
     for_each_visit_operator, for_each_visit_simd_operator,
 };
+
+use crate::scan;
 
 macro_rules! features {
     ($($variant:ident, $name:literal, $about:literal, [$($proposal:literal)*];)*) => {
@@ -93,11 +95,26 @@ impl fmt::Display for Feature {
     }
 }
 
-/// Features seen, a bit each.
+/// What the readers of function bodies allocate once for all of them.
 #[derive(Default)]
+pub(crate) struct Room {
+    stack: OperatorsReaderAllocations,
+    open: Vec<bool>,
+}
+
+/// Features seen, a bit each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen(u32);
 
 impl Seen {
+    pub(crate) fn of_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    pub(crate) fn bits(self) -> u32 {
+        self.0
+    }
+
     pub(crate) fn add(&mut self, feature: Feature) {
         self.0 |= feature.bit();
     }
@@ -110,18 +127,28 @@ impl Seen {
         };
     }
 
-    /// Walks a function's body. `stack` is the reader's own, handed on from one body to the next.
-    pub(crate) fn body(
-        &mut self,
-        body: &FunctionBody<'_>,
-        stack: &mut OperatorsReaderAllocations,
-    ) -> wasmparser::Result<()> {
+    /// Walks a function's body.
+    pub(crate) fn body(&mut self, body: &FunctionBody<'_>, room: &mut Room) -> wasmparser::Result<()> {
         let mut locals = body.get_locals_reader()?;
         for _ in 0..locals.get_count() {
             self.value_type(locals.read()?.1);
         }
         let reader = locals.get_binary_reader();
-        let mut operators = OperatorsReader::new_with_allocs(reader, std::mem::take(stack));
+        let code = reader.clone().read_bytes(reader.bytes_remaining())?;
+        if let Some(seen) = scan::plain(code, &mut room.open) {
+            self.0 |= seen.0;
+            return Ok(());
+        }
+        self.operators(reader, &mut room.stack)
+    }
+
+    /// Walks instructions with wasmparser, which knows all of them and says what is wrong.
+    pub(crate) fn operators(
+        &mut self,
+        code: BinaryReader<'_>,
+        stack: &mut OperatorsReaderAllocations,
+    ) -> wasmparser::Result<()> {
+        let mut operators = OperatorsReader::new_with_allocs(code, std::mem::take(stack));
         while !operators.eof() {
             operators.visit_operator(self)?;
         }

@@ -2,14 +2,14 @@
 
 use skep_abi::{ValType, hooks};
 use wasmparser::{
-    BinaryReader, ExternalKind, KnownCustom, OperatorsReaderAllocations, Parser, Payload, TypeRef, ValidPayload,
-    Validator, WasmFeatures, types::TypesRef,
+    BinaryReader, ExternalKind, KnownCustom, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
+    types::TypesRef,
 };
 
 use crate::{
     Export, Extern, Feature, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Rejection,
     RejectionKind as Kind, Section, Table, Ty, detect,
-    features::Seen,
+    features::{Room, Seen},
     hooks::{Fingerprint, PluginSections},
     limits,
 };
@@ -37,8 +37,7 @@ struct Pass {
     section_names: usize,
     /// Active data segments of memory 0 at a constant place: the end of the one that ends last, and its number.
     data_end: Option<(u64, u32)>,
-    /// What the reader of function bodies allocates once.
-    stack: OperatorsReaderAllocations,
+    room: Room,
 }
 
 impl Pass {
@@ -70,7 +69,7 @@ impl Pass {
             plugin: PluginSections::default(),
             section_names: 0,
             data_end: None,
-            stack: OperatorsReaderAllocations::default(),
+            room: Room::default(),
         }
     }
 
@@ -82,12 +81,14 @@ impl Pass {
         for payload in parser.parse_all(bytes) {
             let payload = payload.map_err(broken)?;
             limits::bounded(&payload)?;
+            if let Payload::DataSection(section) = &payload
+                && self.plain_data(bytes, section, &validator)
+            {
+                continue;
+            }
             match validator.payload(&payload).map_err(broken)? {
                 ValidPayload::End(types) => self.memories_and_tables(&types.as_ref()),
-                _ => match &payload {
-                    Payload::DataSection(section) => self.data(bytes, section)?,
-                    other => self.payload(other, &validator)?,
-                },
+                _ => self.payload(&payload, &validator)?,
             }
         }
         Ok(())
@@ -120,8 +121,9 @@ impl Pass {
             }
             Payload::CodeSectionEntry(body) => {
                 found.code_size += body.range().end - body.range().start;
-                self.seen.body(body, &mut self.stack).map_err(broken)?;
+                self.seen.body(body, &mut self.room).map_err(broken)?;
             }
+            Payload::DataSection(section) => self.data(section)?,
             Payload::CustomSection(section) => self.custom(section)?,
             Payload::GlobalSection(section) => {
                 for global in section.clone() {
@@ -133,27 +135,36 @@ impl Pass {
         Ok(())
     }
 
-    /// Go's modules have tens of thousands of segments, nearly all of the plainest form, which is read as it stands.
-    fn data(&mut self, bytes: &[u8], section: &wasmparser::DataSectionReader<'_>) -> Result<(), Rejection> {
+    /// Go's modules have tens of thousands of data segments, all of the plainest form, whose place is right where there
+    /// is a memory for it: they are read as they stand. Whether that could be done; if not, nothing is changed.
+    fn plain_data(&mut self, bytes: &[u8], section: &wasmparser::DataSectionReader<'_>, validator: &Validator) -> bool {
+        let types = validator.types(0);
+        let narrow = types.is_some_and(|types| types.memory_count() > 0 && !types.memory_at(0).memory64);
         let start = section.original_position();
-        let items = usize::try_from(start).ok().zip(usize::try_from(section.range().end).ok());
-        let items = items.and_then(|(start, end)| bytes.get(start..end)).unwrap_or_default();
+        let place = usize::try_from(start).ok().zip(usize::try_from(section.range().end).ok());
+        let items = place.and_then(|(start, end)| bytes.get(start..end));
+        let (Some(items), true) = (items, narrow && section.count() <= MAX_PLAIN_SEGMENTS) else { return false };
         let mut reader = BinaryReader::new(items, start);
+        let (mut data_size, mut data_end) = (0, None);
         for number in 0..section.count() {
-            let mut ahead = reader.clone();
-            let (end, size) = match plain_segment(&mut ahead) {
-                Some((end, size)) => {
-                    reader = ahead;
-                    (Some(end), size)
-                }
-                None => {
-                    let data = reader.read::<wasmparser::Data<'_>>().map_err(broken)?;
-                    (data_end(&data), data.data.len() as u64)
-                }
-            };
-            self.inspection.data_size += size;
-            if let Some(end) = end.filter(|end| self.data_end.is_none_or(|(last, _)| last < *end)) {
-                self.data_end = Some((end, number));
+            let Some((end, size)) = plain_segment(&mut reader) else { return false };
+            data_size += size;
+            data_end = last(data_end, (end, number));
+        }
+        if !reader.eof() {
+            return false;
+        }
+        self.inspection.data_size += data_size;
+        self.data_end = data_end;
+        true
+    }
+
+    fn data(&mut self, section: &wasmparser::DataSectionReader<'_>) -> Result<(), Rejection> {
+        for (number, data) in (0u32..).zip(section.clone()) {
+            let data = data.map_err(broken)?;
+            self.inspection.data_size += data.data.len() as u64;
+            if let Some(end) = data_end(&data) {
+                self.data_end = last(self.data_end, (end, number));
             }
         }
         Ok(())
@@ -318,6 +329,14 @@ pub(crate) fn broken(error: wasmparser::BinaryReaderError) -> Rejection {
 const I32_CONST: u8 = 0x41;
 const I64_CONST: u8 = 0x42;
 const END: u8 = 0x0b;
+
+/// The data segments that wasmparser allows, and those who run modules with it.
+const MAX_PLAIN_SEGMENTS: u32 = 100_000;
+
+/// Of two ends of data segments and their numbers, the one that lies further on; the first where they are level.
+fn last(known: Option<(u64, u32)>, next: (u64, u32)) -> Option<(u64, u32)> {
+    known.filter(|known| known.0 >= next.0).or(Some(next))
+}
 
 /// The end and the size of an active segment of memory 0 at `i32.const n end`; `None` for any other form.
 fn plain_segment(reader: &mut BinaryReader<'_>) -> Option<(u64, u64)> {

@@ -27,6 +27,7 @@ mod inspection;
 mod limits;
 mod policy;
 mod rejection;
+mod scan;
 mod signature;
 
 pub use admission::{Admission, Slot, admit, admit_with, rejections};

@@ -65,7 +65,7 @@ kinds! {
     UndeclaredCapability, "undeclared-capability", "an import needs a capability that the description does not declare", "declare the capability, or remove the import";
     WrongSlot, "wrong-slot", "the module does not offer what the slot needs", "use the module in the slot it was made for";
     CapabilityDenied, "capability-denied", "the policy does not grant a capability that the module needs", "grant it to the module's hash or to its signer's key in the policy";
-    MemoryAboveCap, "memory-above-cap", "the memory starts above what the policy allows", "build with a smaller stack and less data (for Rust: -Clink-arg=-zstack-size=65536), or raise `pages` in the policy";
+    MemoryAboveCap, "memory-above-cap", "the memory starts above what the policy allows", "build with a smaller stack and less data (for Rust: -Clink-arg=-zstack-size=65536; for Emscripten: -sINITIAL_MEMORY=1MB -sTOTAL_STACK=64KB), or raise `pages` in the policy";
     TableAboveCap, "table-above-cap", "a table starts above what the policy allows", "raise `table_elements` in the policy";
     FeatureDenied, "feature-denied", "the module uses a feature of WebAssembly that guests may not use", "build without the feature";
     Unsigned, "unsigned", "the policy demands a signature and the module has none that is trusted", "sign it: skep sign KEY MODULE; and put the public key into the trust store";

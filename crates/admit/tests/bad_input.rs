@@ -244,6 +244,41 @@ fn a_data_segment_of_any_form_is_looked_at() {
 }
 
 #[test]
+fn data_segments_of_the_plainest_form_have_to_be_right_too() {
+    let segments = |memory: &str, sections: &[(u8, &[u8])]| {
+        let mut bytes = wat::parse_str(format!("(module {memory})")).unwrap();
+        for (id, data) in sections {
+            bytes.push(*id);
+            enc::Encode::encode(*data, &mut bytes);
+        }
+        inspect(&bytes)
+    };
+    let kind = |memory: &str, sections: &[(u8, &[u8])]| segments(memory, sections).reasons[0].kind;
+    const DATA: u8 = 11;
+    const DATA_COUNT: u8 = 12;
+    let two = [2, 0, 0x41, 8, 0x0b, 2, b'a', b'b', 0, 0x41, 4, 0x0b, 1, b'c'];
+    let found = segments("(memory 1)", &[(DATA, &two)]);
+    assert_eq!((found.data_size, kinds(&found)), (3, vec![Kind::NoWorld]));
+    for (memory, data) in [
+        ("", &two[..]),
+        ("(memory i64 1)", &two),
+        ("(memory 1)", &[&two[..], &[0]].concat()),
+        ("(memory 1)", &[&[3][..], &two[1..]].concat()),
+        ("(memory 1)", &[&[3][..], &two[1..], &[0, 0x42, 0, 0x0b, 0]].concat()),
+    ] {
+        let kind = kind(memory, &[(DATA, data)]);
+        assert!(matches!(kind, Kind::Malformed | Kind::Truncated), "{memory} {data:?}: {kind:?}");
+    }
+    for sections in [&[(DATA, &two[..]), (DATA, &two)][..], &[(DATA_COUNT, &[1]), (DATA, &two)]] {
+        assert_eq!(kind("(memory 1)", sections), Kind::Malformed, "{sections:?}");
+    }
+    let mut many = Vec::new();
+    enc::Encode::encode(&100_001u32, &mut many);
+    many.extend([0, 0x41, 0, 0x0b, 0].repeat(100_001));
+    assert_eq!(kind("(memory 1)", &[(DATA, &many)]), Kind::Malformed);
+}
+
+#[test]
 fn a_data_segment_outside_memory_is_refused() {
     assert_eq!(Plugin { data_at: Some(65_532), ..Plugin::default() }.reasons(), []);
     let found = inspect(&Plugin { data_at: Some(65_533), ..Plugin::default() }.bytes());

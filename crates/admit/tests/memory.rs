@@ -69,6 +69,20 @@ fn with_functions(count: u32, exports: u32) -> Vec<u8> {
     })
 }
 
+fn with_nested_blocks(depth: usize) -> Vec<u8> {
+    module(|module| {
+        types(module, 1);
+        let mut functions = enc::FunctionSection::new();
+        functions.function(0);
+        module.section(&functions);
+        let mut code = enc::CodeSection::new();
+        let mut nested = enc::Function::new([]);
+        nested.raw([[0x02, 0x40].repeat(depth), vec![0x0b; depth + 1]].concat());
+        code.function(&nested);
+        module.section(&code);
+    })
+}
+
 fn with_globals(count: u32) -> Vec<u8> {
     module(|module| {
         let mut globals = enc::GlobalSection::new();
@@ -136,6 +150,7 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         ("as many types as may be", module(|module| types(module, MAX_TYPES))),
         ("as many exports as may be", with_functions(1, MAX_EXPORTS)),
         ("a million functions", with_functions(1_000_000, 0)),
+        ("a million blocks in each other", with_nested_blocks(1_000_000)),
         ("a million globals", with_globals(1_000_000)),
         ("as many globals as may be", with_globals(MAX_GLOBALS)),
         ("as many tags as may be", with_tags(MAX_TAGS)),

@@ -167,10 +167,54 @@ fn modules_for_other_hosts_are_told_whose_they_are() {
             r#"(import "env" "_debug" (func (param i32 i32) (result i32))) (func (export "main"))"#,
             "as modules of world packet do, but it exports none of packet_in, packet_out, dns_query, dns_response",
         ),
-        (r#"(func (export "skep_alloc")) (func (export "skep_free")) (func (export "skep_filtr"))"#, "\"skep_filter\""),
+        (
+            r#"(func (export "skep_alloc")) (func (export "skep_free"))
+                (func (export "skep_filtr") (param i32 i32) (result i64) unreachable)"#,
+            "\"skep_filter\"",
+        ),
+        (r#"(import "wapc" "__guest_request" (func (param i32 i32)))"#, "waPC"),
+        (r#"(func (export "wasi:http/incoming-handler@0.2.0#handle") (param i32 i32))"#, "component model"),
+        (r#"(import "__wbindgen_placeholder__" "__wbindgen_describe" (func (param i32)))"#, "wasm-bindgen"),
+        (r#"(import "./x_bg.js" "__wbindgen_throw" (func (param i32 i32)))"#, "wasm-bindgen"),
+        (r#"(import "./x_bg.js" "__wbg_log_0123" (func (param i32 i32)))"#, "wasm-bindgen"),
+        (r#"(import "gojs" "runtime.wasmExit" (func (param i32))) (func (export "run") (param i32 i32))"#, "GOOS=js"),
+        (r#"(import "env" "emscripten_memcpy_big" (func (param i32 i32 i32) (result i32)))"#, "Emscripten"),
+        (r#"(import "a" "a" (func)) (import "a" "ba" (func)) (func (export "e"))"#, "shortened"),
+        (r#"(import "env" "abort" (func (param i32 i32 i32 i32))) (func (export "greet"))"#, "AssemblyScript"),
     ] {
         let found = look(&format!("(module {text})"));
         assert_eq!(kinds(&found), [Kind::NoWorld], "{text}");
         assert!(found.reasons[0].help().contains(words), "{text}: {}", found.reasons[0].help());
+    }
+}
+
+#[test]
+fn a_function_of_another_type_is_no_misspelling() {
+    for text in [
+        r#"(func (export "fileno") (param i32) (result i32) i32.const 1)"#,
+        r#"(global (export "filte") i32 i32.const 0)"#,
+    ] {
+        let found = look(&format!("(module {text})"));
+        assert!(!found.reasons[0].help().contains("is meant"), "{}", found.reasons[0].help());
+        assert_eq!(found.reasons[0].help(), Kind::NoWorld.help());
+    }
+    let meant = look(r#"(module (func (export "filtr") (param i32 i32) (result i32) i32.const 1))"#);
+    assert!(meant.reasons[0].help().contains(r#"is "filter" of world filter meant?"#), "{}", meant.reasons[0].help());
+}
+
+#[test]
+fn imports_that_a_compiler_left_say_how_to_build_without_them() {
+    for (import, words) in [
+        (r#""wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32))"#, "no WASI"),
+        (r#""env" "abort" (func (param i32 i32 i32 i32))"#, "--use abort="),
+        (r#""env" "emscripten_memcpy_big" (func (param i32 i32 i32) (result i32))"#, "-nostdlib"),
+        (r#""env" "abort" (func)"#, "known: log"),
+    ] {
+        let found = look(&format!(
+            r#"(module (import {import}) (memory (export "memory") 1)
+                (func (export "filter") (param i32 i32) (result i32) i32.const 1))"#
+        ));
+        assert_eq!(kinds(&found), [Kind::UnknownImport], "{import}");
+        assert!(found.reasons[0].help().contains(words), "{import}: {}", found.reasons[0].help());
     }
 }

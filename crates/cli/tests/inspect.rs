@@ -1,6 +1,7 @@
 //! `skep inspect`, `keygen`, `sign` and `verify`, as a person runs them.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -43,6 +44,35 @@ fn a_module_is_admitted_refused_or_unreadable() {
     std::fs::write(at.join("text.wasm"), "hello").unwrap();
     assert_eq!(code(&skep(at, &["inspect", "text.wasm"])), 2);
     assert_eq!(code(&skep(at, &["inspect", "missing.wasm"])), 2);
+}
+
+#[test]
+fn without_a_verdict_the_exit_code_is_neither_that_of_admission_nor_of_refusal() {
+    let directory = directory();
+    let at = directory.path();
+    let broken = |name: &str, text: &str| {
+        std::fs::write(at.join(name), text).unwrap();
+        name.to_owned()
+    };
+    let everyone = broken("everyone.toml", "");
+    std::fs::set_permissions(at.join(&everyone), std::fs::Permissions::from_mode(0o666)).unwrap();
+    for (policy, said) in [
+        ("missing.toml".to_owned(), "missing.toml"),
+        (broken("syntax.toml", "require_signature ="), "syntax.toml"),
+        (broken("unknown.toml", "granted = []"), "granted"),
+        (broken("capability.toml", "[[grant]]\ncapabilities = [\"logg\"]"), "logg"),
+        (broken("trust.toml", "trust = \"nowhere\""), "nowhere"),
+        (everyone, "everyone.toml"),
+        (".".to_owned(), "policy"),
+    ] {
+        let ended = skep(at, &["inspect", "filter.wasm", "--policy", &policy]);
+        assert_eq!(code(&ended), 2, "{policy}: {ended:?}");
+        let text = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(text.contains("error: ") && text.contains(said), "{policy}: {text}");
+        assert_eq!(stdout(&ended), "", "{policy}");
+    }
+    let ended = skep(at, &["inspect", "filter.wasm", "--signature", "missing.sig"]);
+    assert_eq!(code(&ended), 2, "{ended:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use skep_admit::{Inspection, Obstacle};
+use skep_admit::{Feature, Inspection, Obstacle};
 use wasm2bpf::{Options, Reason, Refusal};
 
 /// Asks the compiler about every function of the module and puts what it says into `module.kernel`, in place of the first
@@ -17,7 +17,14 @@ pub fn judge(module: &mut Inspection, bytes: &[u8]) {
         Ok(object) => object.report.refused,
         Err(refusal) => vec![refusal],
     };
-    module.set_kernel_obstacles(obstacles(&refused));
+    let mut found = obstacles(&refused);
+    // What the compiler has switched off reads to it as a broken module: the feature says more.
+    let off = |obstacle: &Obstacle| Feature::from_name(&obstacle.kind).is_some_and(|feature| !feature.runs());
+    let features: Vec<Obstacle> = module.kernel.obstacles.iter().filter(|obstacle| off(obstacle)).cloned().collect();
+    if !features.is_empty() && matches!(refused.as_slice(), [Refusal { reason: Reason::Invalid(_), .. }]) {
+        found = features;
+    }
+    module.set_kernel_obstacles(found);
 }
 
 /// One obstacle for each thing that stands in the way, however many functions it stands in.
@@ -124,6 +131,14 @@ mod tests {
     fn a_program_is_kept_out_by_what_it_calls() {
         let found = judged(&sample("bootstrap/bootstrap.wasm"));
         assert!(found.iter().any(|(kind, item, _)| kind == "import" && item.starts_with("wasm_bpf.")), "{found:?}");
+    }
+
+    #[test]
+    fn a_feature_that_is_off_is_named_and_does_not_make_the_module_invalid() {
+        let found =
+            text("(module (memory 1 2 shared) (func (export \"f\") (result i32) (i32.atomic.load (i32.const 0))))");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].0.as_str(), found[0].1.as_str()), ("threads", ""));
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn a_missing_field_is_named_and_the_batch_passes() {
     let mut plugin = plugin(SLOW, Slot::Filter, layout);
     let mut selection = Selection::all(5);
     plugin.filter(&mut selection).unwrap();
-    assert_eq!(plugin.last_failure(), Some(&Failed::Said("duration_ns".into())));
+    assert_eq!(plugin.last_failure(), Some(&Failed::Said("the records have no field duration_ns".into())));
     assert_eq!((selection.count(), plugin.counters().failed_open), (5, 5));
     assert_eq!(plugin.state(), &State::Running);
 }
@@ -167,12 +167,49 @@ fn the_sample_observers_count_over_batches_and_report_when_asked() {
 }
 
 #[test]
+fn records_of_another_size_are_named_with_both_sizes() {
+    let mut wider = event_layout();
+    wider.stride += 8;
+    let mut other = event_layout();
+    other.fields.iter_mut().filter(|field| field.name == "duration_ns").for_each(|field| field.size = 4);
+    let shaped = RecordLayout {
+        stride: 64,
+        fields: vec![field("uid", FieldKind::Uint32, 0, 4), field("filename", FieldKind::CString, 4, 64)],
+    };
+    for (wasm, slot, layout, why) in [
+        (SLOW_C, Slot::Filter, wider.clone(), "records of 96 bytes, the plugin's have 88"),
+        (
+            LATENCY_C,
+            Slot::Observe,
+            RecordLayout { stride: 80, ..event_layout() },
+            "records of 80 bytes, the plugin's have 88",
+        ),
+        (REDACT_C, Slot::Shape, shaped, "records of 64 bytes, the plugin's have 68"),
+        (SLOW, Slot::Filter, other.clone(), "field duration_ns has 4 bytes, the plugin wants 8"),
+        (LATENCY, Slot::Observe, other, "field duration_ns has 4 bytes, the plugin wants 8"),
+    ] {
+        let mut plugin = plugin(wasm, slot, layout);
+        let mut selection = Selection::all(2);
+        match slot {
+            Slot::Filter => plugin.filter(&mut selection).unwrap(),
+            Slot::Shape => _ = plugin.shape(&mut selection).unwrap(),
+            _ => _ = plugin.observe(&selection, true).unwrap(),
+        }
+        assert_eq!(plugin.last_failure(), Some(&Failed::Said(why.into())));
+    }
+    // In Rust the fields are gathered, whatever lies between records.
+    let mut plugin = plugin(SLOW, Slot::Filter, wider);
+    plugin.filter(&mut Selection::all(2)).unwrap();
+    assert_eq!(plugin.last_failure(), None);
+}
+
+#[test]
 fn a_plugin_in_c_names_the_field_that_lies_elsewhere() {
     let layout = RecordLayout { stride: 72, fields: vec![field("filename", FieldKind::CString, 0, 64)] };
     let mut plugin = plugin(REDACT_C, Slot::Shape, layout);
     let mut selection = Selection::all(2);
     plugin.shape(&mut selection).unwrap();
-    assert_eq!(plugin.last_failure(), Some(&Failed::Said("uid".into())));
+    assert_eq!(plugin.last_failure(), Some(&Failed::Said("no field of 4 bytes at offset 0: uid".into())));
     assert_eq!((selection.count(), plugin.counters().failed_closed), (0, 2));
 }
 

@@ -22,13 +22,13 @@ Examples:
   skep inspect filter.wasm --slot filter --policy /etc/skep/policy.toml
   skep inspect filter.wasm --json                 the same for a program
 
-Exit status: 0 the module may run, 1 it is refused, 2 it cannot be read. A policy that cannot be read ends as any
-other command does.
+Exit status: 0 the module may run, 1 it is refused, 2 there is no verdict: the module, its signature or the policy
+cannot be read, or the policy cannot be trusted.
 Without --policy everything is granted. A signature beside the module, FILE.sig, is checked.";
 
 /// The exit code for a module that is refused.
 const REFUSED: u8 = 1;
-/// The exit code for a file that cannot be read, or whose bytes are no module.
+/// The exit code where there is no verdict: a file cannot be read, or the module's bytes are no module.
 const UNREADABLE: u8 = 2;
 
 /// Arguments of `skep inspect`.
@@ -68,12 +68,8 @@ struct Verdict {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let policy = match &args.policy {
-        Some(path) => Policy::load(path)?,
-        None => Policy::allow_all(),
-    };
-    let module = match read(&args.file, args.signature.as_deref()) {
-        Ok(module) => module,
+    let (policy, module) = match read(args) {
+        Ok(read) => read,
         Err(error) => {
             console::show(&error);
             return Ok(UNREADABLE);
@@ -107,15 +103,19 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     })
 }
 
-/// The module's inspection with its signature, which is optional unless it is named.
-fn read(file: &Path, signature: Option<&Path>) -> Result<Inspection> {
-    let bytes = read_module(file)?;
+/// What is allowed, and the module's inspection with its signature, which is optional unless it is named.
+fn read(args: &Args) -> Result<(Policy, Inspection)> {
+    let policy = match &args.policy {
+        Some(path) => Policy::load(path)?,
+        None => Policy::allow_all(),
+    };
+    let bytes = read_module(&args.file)?;
     let mut module = inspect(&bytes);
     kernel_fit::judge(&mut module, &bytes);
-    if let Some(signature) = Signature::of(file, signature)? {
+    if let Some(signature) = Signature::of(&args.file, args.signature.as_deref())? {
         module.add_signature(&signature);
     }
-    Ok(module)
+    Ok((policy, module))
 }
 
 /// The slot asked for, or those that the module is made for.

@@ -34,8 +34,8 @@ pub fn keep_words<R>(records: &[R], words: &mut [u64], keep: impl Fn(&R) -> bool
     }
 }
 
-fn failed(error: &'static str) -> i64 {
-    RESPONSE.answer(FilterResponse { status: Status::Failed, error: list(error.as_bytes()), keep: List::new(0, 0) })
+fn failed(error: List<u8>) -> i64 {
+    RESPONSE.answer(FilterResponse { status: Status::Failed, error, keep: List::new(0, 0) })
 }
 
 /// What `skep_filter` does.
@@ -45,10 +45,12 @@ fn failed(error: &'static str) -> i64 {
 #[inline(always)]
 pub unsafe fn filter<R: Record>(address: u32, len: u32, keep: impl Fn(&R) -> bool) -> i64 {
     // SAFETY: the host's arguments.
-    let Some(request) = (unsafe { request(address, len) }) else { return failed("a request of another version") };
+    let Some(request) = (unsafe { request(address, len) }) else {
+        return failed(list(b"a request of another version"));
+    };
     let words = request.selected.len as usize;
     if (request.output.len as usize) < words {
-        return failed("no room for the bitmap");
+        return failed(list(b"no room for the bitmap"));
     }
     // SAFETY: the host gives this room to the guest for the length of the call.
     let output = unsafe { core::slice::from_raw_parts_mut(request.output.at as usize as *mut u64, words) };
@@ -61,7 +63,7 @@ pub unsafe fn filter<R: Record>(address: u32, len: u32, keep: impl Fn(&R) -> boo
             keep_words(records, output, keep);
         }
         Binding::Gathered(offsets) => gathered(request, &offsets, output, keep),
-        Binding::Missing(field) => return failed(field),
+        Binding::Nowhere(why) => return failed(why),
     }
     RESPONSE.answer(FilterResponse {
         status: Status::Done,

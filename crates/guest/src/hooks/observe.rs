@@ -124,8 +124,8 @@ impl fmt::Write for Report {
     }
 }
 
-fn failed(error: &'static str) -> i64 {
-    RESPONSE.answer(ObserveResponse { status: Status::Failed, error: list(error.as_bytes()), ..NONE })
+fn failed(error: List<u8>) -> i64 {
+    RESPONSE.answer(ObserveResponse { status: Status::Failed, error, ..NONE })
 }
 
 /// What `skep_observe` does.
@@ -139,13 +139,15 @@ pub unsafe fn observe<S: Observer, R: Record>(
     mut fold: impl FnMut(&mut S, &R),
 ) -> i64 {
     // SAFETY: the host's arguments.
-    let Some(request) = (unsafe { request(address, len) }) else { return failed("a request of another version") };
+    let Some(request) = (unsafe { request(address, len) }) else {
+        return failed(list(b"a request of another version"));
+    };
     // SAFETY: one thread, and nothing else uses the state.
     let state = unsafe { &mut *state.0.get() };
     // SAFETY: the request is the host's.
     let binding = unsafe { bind::<R>(request) };
-    if let Binding::Missing(field) = binding {
-        return failed(field);
+    if let Binding::Nowhere(why) = binding {
+        return failed(why);
     }
     // SAFETY: the host's bitmap.
     let words = unsafe {

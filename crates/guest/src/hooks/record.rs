@@ -2,8 +2,11 @@ use core::mem::MaybeUninit;
 
 use skep_abi::{
     hooks::wire::{self, Request},
+    layout::List,
     operator::FieldKind,
 };
+
+use super::reply::{Place, Why};
 
 /// A field that a [`Record`] wants.
 #[derive(Clone, Copy, Debug)]
@@ -35,8 +38,8 @@ pub(crate) enum Binding {
     InPlace,
     /// Elsewhere: for each field, its offset there.
     Gathered([u32; MAX_FIELDS]),
-    /// Nowhere: that field is missing, or its size is another.
-    Missing(&'static str),
+    /// Nowhere, as the text says: a field is missing, or its size is another.
+    Nowhere(List<u8>),
 }
 
 /// The request that lies at `address`.
@@ -55,6 +58,14 @@ unsafe fn bytes<'a>(list: skep_abi::layout::List<u8>) -> &'a [u8] {
     unsafe { core::slice::from_raw_parts(list.at as usize as *const u8, list.len as usize) }
 }
 
+static WHY: Place<Why> = Place::new(Why::new());
+
+#[cold]
+fn nowhere(say: impl FnOnce(&mut Why) -> &mut Why) -> Binding {
+    // SAFETY: taken here only, and the host has read the last text before it calls again.
+    Binding::Nowhere(say(unsafe { WHY.get() }).list())
+}
+
 /// Finds the fields of `R` in the request's records.
 ///
 /// # Safety
@@ -67,7 +78,7 @@ pub(crate) unsafe fn bind<R: Record>(request: &Request) -> Binding {
     let mut offsets = [0; MAX_FIELDS];
     let mut in_place = request.stride as usize == size_of::<R>();
     if R::FIELDS.len() > MAX_FIELDS {
-        return Binding::Missing("more fields than a record can have");
+        return nowhere(|why| why.start("more fields are wanted than ").number(MAX_FIELDS as u32));
     }
     for (wanted, offset) in R::FIELDS.iter().zip(&mut offsets) {
         // SAFETY: the name belongs to the request.
@@ -77,7 +88,13 @@ pub(crate) unsafe fn bind<R: Record>(request: &Request) -> Binding {
                 *offset = field.offset;
                 in_place &= field.offset as usize == wanted.offset;
             }
-            _ => return Binding::Missing(wanted.name),
+            Some(field) if field.size as usize != wanted.size => {
+                return nowhere(|why| {
+                    let why = why.start("field ").text(wanted.name).text(" has ").number(field.size);
+                    why.text(" bytes, the plugin wants ").number(wanted.size as u32)
+                });
+            }
+            _ => return nowhere(|why| why.start("the records have no field ").text(wanted.name)),
         }
     }
     if in_place { Binding::InPlace } else { Binding::Gathered(offsets) }

@@ -120,8 +120,8 @@ impl<R: Record> Shaping<'_, R> {
     }
 }
 
-fn failed(error: &'static str) -> i64 {
-    RESPONSE.answer(ShapeResponse { status: Status::Failed, error: list(error.as_bytes()), ..NONE })
+fn failed(error: List<u8>) -> i64 {
+    RESPONSE.answer(ShapeResponse { status: Status::Failed, error, ..NONE })
 }
 
 /// What `skep_shape` does.
@@ -130,12 +130,14 @@ fn failed(error: &'static str) -> i64 {
 /// `address` and `len` are the host's arguments.
 pub unsafe fn shape<R: Record>(address: u32, len: u32, body: impl FnOnce(&mut Shaping<'_, R>)) -> i64 {
     // SAFETY: the host's arguments.
-    let Some(request) = (unsafe { request(address, len) }) else { return failed("a request of another version") };
+    let Some(request) = (unsafe { request(address, len) }) else {
+        return failed(list(b"a request of another version"));
+    };
     // SAFETY: the request is the host's.
     let offsets = match unsafe { bind::<R>(request) } {
         Binding::InPlace => None,
         Binding::Gathered(offsets) => Some(offsets),
-        Binding::Missing(field) => return failed(field),
+        Binding::Nowhere(why) => return failed(why),
     };
     // SAFETY: taken here only, and the host never calls into a call.
     let pending = unsafe { PENDING.get() };

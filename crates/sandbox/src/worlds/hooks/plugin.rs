@@ -1,3 +1,5 @@
+use std::fmt;
+
 use skep_abi::hooks::{Hook, wire::REPORT};
 use skep_admit::{Admission, Failure};
 use skep_error::{Error, Kind, Result};
@@ -33,6 +35,17 @@ pub enum Failed {
     Nonsense(String),
     /// The plugin was taken out before.
     Broken,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trapped(_, text) => write!(f, "it trapped: {text}"),
+            Self::Said(why) => write!(f, "it says: {why}"),
+            Self::Nonsense(what) => write!(f, "it answered with {what}"),
+            Self::Broken => f.write_str("it was taken out before"),
+        }
+    }
 }
 
 /// What became of batches.
@@ -247,16 +260,34 @@ impl Plugin {
             Err(Trapped { kind, text }) => {
                 self.counters.traps += 1;
                 self.in_a_row += 1;
-                tracing::debug!("plugin trapped in {}: {text}", self.hook.name());
+                let failed = Failed::Trapped(kind, text.clone());
+                self.say(&failed);
                 self.replace(count, &text);
-                self.last = Some(Failed::Trapped(kind, text));
+                self.last = Some(failed);
                 return None;
             }
         };
         self.counters.failures += 1;
-        tracing::debug!("plugin failed in {}: {failed:?}", self.hook.name());
+        self.say(&failed);
         self.last = Some(failed);
         None
+    }
+
+    /// Says why the plugin failed, the first time; what comes after is counted.
+    fn say(&self, failed: &Failed) {
+        let hook = self.hook.name();
+        if self.counters.traps + self.counters.failures > 1 {
+            return tracing::debug!("a plugin for {hook} failed: {failed}");
+        }
+        let fate = self.fate();
+        tracing::warn!("a plugin for {hook} failed, {fate}: {failed}; more of this are counted");
+    }
+
+    fn fate(&self) -> &'static str {
+        match self.on_failure() {
+            Failure::Open => "its records pass unseen",
+            Failure::Closed => "its records are dropped",
+        }
     }
 
     fn fail(&mut self, count: usize, selection: &mut Selection) {
@@ -304,11 +335,7 @@ impl Plugin {
     }
 
     fn take_out(&mut self, records: Vec<u8>, why: String) {
-        let policy = match self.on_failure() {
-            Failure::Open => "records pass unseen",
-            Failure::Closed => "its records are dropped",
-        };
-        tracing::warn!("a plugin for {} is taken out, {policy}: {why}", self.hook.name());
+        tracing::warn!("a plugin for {} is taken out, {}: {why}", self.hook.name(), self.fate());
         self.spare = records;
         self.state = State::Broken(why);
     }
