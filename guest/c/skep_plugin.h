@@ -429,7 +429,7 @@ static inline bool skep_gauge(struct skep_report *report, const char *name, cons
 static inline bool skep_histogram(struct skep_report *report, const char *name, uint64_t sum, const uint64_t *bounds,
 				  uint32_t len, const uint64_t *counts)
 {
-	uint64_t *copy = skep_take(&report->arena, (2 * len + 1) * 8);
+	uint64_t *copy = len < UINT32_MAX / 64 ? skep_take(&report->arena, (2 * len + 1) * 8) : 0;
 	if (!copy)
 		return false;
 	__builtin_memcpy(copy, bounds, len * 8);

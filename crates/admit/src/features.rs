@@ -44,6 +44,7 @@ macro_rules! features {
                         | Self::StackSwitching
                         | Self::WideArithmetic
                         | Self::MemoryControl
+                        | Self::CompactImports
                 )
             }
 
@@ -79,6 +80,7 @@ features! {
     StackSwitching, "stack-switching", "Continuations", ["stack_switching"];
     WideArithmetic, "wide-arithmetic", "128-bit integer arithmetic", ["wide_arithmetic"];
     MemoryControl, "memory-control", "memory.discard", ["memory_control"];
+    CompactImports, "compact-imports", "Imports in groups", [];
     MemoryGrow, "memory-grow", "Memory that grows while the module runs", [];
     IndirectCall, "indirect-call", "Calls through a table", [];
 }

@@ -1,9 +1,12 @@
 //! One pass over a module's bytes.
 
+use std::collections::HashMap;
+
 use skep_abi::{ValType, hooks};
 use wasmparser::{
-    BinaryReader, ExternalKind, KnownCustom, Parser, Payload, TypeRef, ValidPayload, Validator, WasmFeatures,
-    types::TypesRef,
+    BinaryReader, ExternalKind, Imports, KnownCustom, Parser, Payload, SectionLimited, TypeRef, ValidPayload,
+    Validator, WasmFeatures,
+    types::{CoreTypeId, TypesRef},
 };
 
 use crate::{
@@ -17,8 +20,9 @@ use crate::{
 /// Reads `bytes` once and says what they are. Nothing of the module runs, function bodies are read but not validated
 /// (the engine's compiler does that), and whatever is wrong is an entry of [`Inspection::reasons`].
 ///
-/// Time grows with the length of `bytes`. The heap that is taken is at most the length of `bytes`, and 8 MiB for a module
-/// that is made of nothing but items, up to the limits of this crate ([`MAX_IMPORTS`](crate::MAX_IMPORTS) and its like).
+/// Time grows with the length of `bytes`. The heap that is taken is at most the length of `bytes` for what a compiler writes,
+/// and 3 MiB above it for a module that is made of nothing but items, up to the limits of this crate
+/// ([`MAX_IMPORTS`](crate::MAX_IMPORTS) and its like).
 pub fn inspect(bytes: &[u8]) -> Inspection {
     let mut pass = Pass::new(bytes);
     match pass.run(bytes) {
@@ -38,6 +42,7 @@ struct Pass {
     /// Active data segments of memory 0 at a constant place: the end of the one that ends last, and its number.
     data_end: Option<(u64, u32)>,
     room: Room,
+    func_types: FuncTypes,
 }
 
 impl Pass {
@@ -70,6 +75,7 @@ impl Pass {
             section_names: 0,
             data_end: None,
             room: Room::default(),
+            func_types: FuncTypes::default(),
         }
     }
 
@@ -80,7 +86,7 @@ impl Pass {
         parser.set_features(WasmFeatures::all());
         for payload in parser.parse_all(bytes) {
             let payload = payload.map_err(broken)?;
-            limits::bounded(&payload)?;
+            limits::bounded(bytes, &payload)?;
             if let Payload::DataSection(section) = &payload
                 && self.plain_data(bytes, section, &validator)
             {
@@ -100,17 +106,25 @@ impl Pass {
         match payload {
             Payload::ImportSection(section) => {
                 let types = types()?;
+                // Their number has been looked at; a list that grows would take half as much again.
+                found.imports.reserve_exact(section.count() as usize);
+                for item in section.clone() {
+                    if !matches!(item.map_err(broken)?, Imports::Single(..)) {
+                        self.seen.add(Feature::CompactImports);
+                    }
+                }
                 for import in section.clone().into_imports() {
                     let import = import.map_err(broken)?;
-                    let ty = imported(&types, import.ty);
+                    let ty = self.func_types.imported(&types, import.ty);
                     found.imports.push(Import { module: import.module.into(), name: import.name.into(), ty });
                 }
             }
             Payload::ExportSection(section) => {
                 let types = types()?;
+                found.exports.reserve_exact(section.count() as usize);
                 for export in section.clone() {
                     let export = export.map_err(broken)?;
-                    let ty = exported(&types, export.kind, export.index);
+                    let ty = self.func_types.exported(&types, export.kind, export.index);
                     found.exports.push(Export { name: export.name.into(), ty });
                 }
             }
@@ -140,11 +154,8 @@ impl Pass {
     fn plain_data(&mut self, bytes: &[u8], section: &wasmparser::DataSectionReader<'_>, validator: &Validator) -> bool {
         let types = validator.types(0);
         let narrow = types.is_some_and(|types| types.memory_count() > 0 && !types.memory_at(0).memory64);
-        let start = section.original_position();
-        let place = usize::try_from(start).ok().zip(usize::try_from(section.range().end).ok());
-        let items = place.and_then(|(start, end)| bytes.get(start..end));
-        let (Some(items), true) = (items, narrow && section.count() <= MAX_PLAIN_SEGMENTS) else { return false };
-        let mut reader = BinaryReader::new(items, start);
+        let plain = narrow && section.count() <= MAX_PLAIN_SEGMENTS;
+        let Some(mut reader) = items(bytes, section).filter(|_| plain) else { return false };
         let (mut data_size, mut data_end) = (0, None);
         for number in 0..section.count() {
             let Some((end, size)) = plain_segment(&mut reader) else { return false };
@@ -320,6 +331,13 @@ fn text_module(start: &[u8]) -> bool {
     text.starts_with(b"(module") || text.starts_with(b"(component") || text.starts_with(b";;")
 }
 
+/// A reader of a section's items as they stand.
+pub(crate) fn items<'a, T>(bytes: &'a [u8], section: &SectionLimited<'a, T>) -> Option<BinaryReader<'a>> {
+    let start = section.original_position();
+    let (from, to) = usize::try_from(start).ok().zip(usize::try_from(section.range().end).ok())?;
+    Some(BinaryReader::new_features(bytes.get(from..to)?, start, WasmFeatures::all()))
+}
+
 pub(crate) fn broken(error: wasmparser::BinaryReaderError) -> Rejection {
     // The parser has no kind for this; its text is the only mark.
     let kind = if error.message().starts_with("unexpected end") { Kind::Truncated } else { Kind::Malformed };
@@ -376,16 +394,6 @@ fn ty(ty: wasmparser::ValType) -> Ty {
     }
 }
 
-fn function(types: &TypesRef<'_>, id: wasmparser::types::CoreTypeId) -> Extern {
-    match &types[id].composite_type.inner {
-        wasmparser::CompositeInnerType::Func(func) => Extern::Func(FuncType {
-            params: func.params().iter().copied().map(ty).collect(),
-            results: func.results().iter().copied().map(ty).collect(),
-        }),
-        _ => Extern::Tag,
-    }
-}
-
 fn memory(memory: wasmparser::MemoryType) -> Memory {
     Memory {
         min: memory.initial,
@@ -400,23 +408,41 @@ fn table(table: wasmparser::TableType) -> Table {
     Table { min: table.initial, max: table.maximum }
 }
 
-fn imported(types: &TypesRef<'_>, import: TypeRef) -> Extern {
-    match import {
-        TypeRef::Func(index) | TypeRef::FuncExact(index) => function(types, types.core_type_at_in_module(index)),
-        TypeRef::Memory(ty) => Extern::Memory(memory(ty)),
-        TypeRef::Table(ty) => Extern::Table(table(ty)),
-        TypeRef::Global(global) => Extern::Global(ty(global.content_type)),
-        TypeRef::Tag(_) => Extern::Tag,
-    }
-}
+/// The types of functions, each made once: one with a thousand parameters may be that of every import and export.
+#[derive(Default)]
+struct FuncTypes(HashMap<CoreTypeId, FuncType>);
 
-fn exported(types: &TypesRef<'_>, kind: ExternalKind, index: u32) -> Extern {
-    match kind {
-        ExternalKind::Func | ExternalKind::FuncExact => function(types, types.core_function_at(index)),
-        ExternalKind::Memory => Extern::Memory(memory(types.memory_at(index))),
-        ExternalKind::Table => Extern::Table(table(types.table_at(index))),
-        ExternalKind::Global => Extern::Global(ty(types.global_at(index).content_type)),
-        ExternalKind::Tag => Extern::Tag,
+impl FuncTypes {
+    fn function(&mut self, types: &TypesRef<'_>, id: CoreTypeId) -> Extern {
+        let wasmparser::CompositeInnerType::Func(func) = &types[id].composite_type.inner else {
+            return Extern::Tag;
+        };
+        let list = |types: &[wasmparser::ValType]| types.iter().copied().map(ty).collect();
+        let made = self.0.entry(id);
+        let func = made.or_insert_with(|| FuncType { params: list(func.params()), results: list(func.results()) });
+        Extern::Func(func.clone())
+    }
+
+    fn imported(&mut self, types: &TypesRef<'_>, import: TypeRef) -> Extern {
+        match import {
+            TypeRef::Func(index) | TypeRef::FuncExact(index) => {
+                self.function(types, types.core_type_at_in_module(index))
+            }
+            TypeRef::Memory(ty) => Extern::Memory(memory(ty)),
+            TypeRef::Table(ty) => Extern::Table(table(ty)),
+            TypeRef::Global(global) => Extern::Global(ty(global.content_type)),
+            TypeRef::Tag(_) => Extern::Tag,
+        }
+    }
+
+    fn exported(&mut self, types: &TypesRef<'_>, kind: ExternalKind, index: u32) -> Extern {
+        match kind {
+            ExternalKind::Func | ExternalKind::FuncExact => self.function(types, types.core_function_at(index)),
+            ExternalKind::Memory => Extern::Memory(memory(types.memory_at(index))),
+            ExternalKind::Table => Extern::Table(table(types.table_at(index))),
+            ExternalKind::Global => Extern::Global(ty(types.global_at(index).content_type)),
+            ExternalKind::Tag => Extern::Tag,
+        }
     }
 }
 

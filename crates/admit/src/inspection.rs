@@ -1,4 +1,4 @@
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use skep_abi::{Form, Sig, ValType, World};
 
@@ -63,9 +63,9 @@ pub enum Ty {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FuncType {
     /// Parameters, first to last.
-    pub params: Box<[Ty]>,
+    pub params: Arc<[Ty]>,
     /// Results, first to last.
-    pub results: Box<[Ty]>,
+    pub results: Arc<[Ty]>,
 }
 
 /// What an import or export is.
@@ -227,9 +227,14 @@ impl fmt::Display for Ty {
 }
 
 impl fmt::Display for FuncType {
-    /// As in the standard's prose: `(i32, i64) -> (i32)`.
+    /// As in the standard's prose: `(i32, i64) -> (i32)`. Of very many types the number is written.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        skep_abi::write_signature(f, &self.params, &self.results)
+        const WRITTEN: usize = 32;
+        let (params, results) = (&self.params, &self.results);
+        if params.len() <= WRITTEN && results.len() <= WRITTEN {
+            return skep_abi::write_signature(f, params, results);
+        }
+        write!(f, "({} parameters) -> ({} results)", params.len(), results.len())
     }
 }
 

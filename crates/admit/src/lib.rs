@@ -39,7 +39,7 @@ pub use inspect::inspect;
 pub use inspection::{Export, Extern, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Section, Table, Ty};
 pub use limits::{
     LIMITS, MAX_DECLARED, MAX_DEPTH, MAX_EXPORTS, MAX_GLOBALS, MAX_IMPORTS, MAX_METADATA, MAX_MODULE, MAX_NAMES,
-    MAX_SECTIONS, MAX_TAGS, MAX_TYPES,
+    MAX_SECTIONS, MAX_TAGS, MAX_TYPE_VALUES, MAX_TYPES,
 };
 pub use policy::{Grant, Grantee, Policy};
 pub use rejection::{Rejection, RejectionKind};

@@ -1,12 +1,15 @@
 //! How much of anything a module may have.
 //!
 //! A list that costs a hundred bytes an item can be made of three bytes an item, so that without these limits memory
-//! would be a large multiple of the input. Real modules stay far below: the largest known have about a hundred imports
-//! and some thousand exports.
+//! would be a large multiple of the input. Real modules stay far below: the largest known have about a hundred imports,
+//! some thousand exports and some hundred types of functions.
 
-use wasmparser::{Encoding, Payload};
+use wasmparser::{CompositeInnerType, Encoding, Payload, RecGroup, SubType, TypeSectionReader};
 
-use crate::{Rejection, RejectionKind as Kind, inspect::broken};
+use crate::{
+    Rejection, RejectionKind as Kind,
+    inspect::{broken, items},
+};
 
 macro_rules! limits {
     ($($name:ident: $ty:ty = $value:expr, $about:literal;)*) => {
@@ -22,7 +25,8 @@ limits! {
     MAX_IMPORTS: u32 = 2_000, "Imports";
     MAX_EXPORTS: u32 = 10_000, "Exports";
     MAX_NAMES: usize = 1 << 20, "Bytes of all imports' names, of all exports', and of all custom sections'";
-    MAX_TYPES: u32 = 50_000, "Types";
+    MAX_TYPES: u32 = 5_000, "Types";
+    MAX_TYPE_VALUES: usize = 50_000, "Parameters, results and fields of all types";
     MAX_GLOBALS: u32 = 50_000, "Global variables";
     MAX_TAGS: u32 = 1_000, "Exceptions' tags";
     MAX_SECTIONS: usize = 1_000, "Custom sections";
@@ -32,7 +36,7 @@ limits! {
 }
 
 /// Counts that a few bytes can claim are checked before a list is made of them.
-pub(crate) fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {
+pub(crate) fn bounded(bytes: &[u8], payload: &Payload<'_>) -> Result<(), Rejection> {
     let (what, count, limit) = match payload {
         Payload::TypeSection(section) => ("types", section.count(), MAX_TYPES),
         Payload::ImportSection(section) => ("imports", section.count(), MAX_IMPORTS),
@@ -46,9 +50,16 @@ pub(crate) fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {
         return Err(too_many(what, limit as usize, &count.to_string()));
     }
     match payload {
+        Payload::TypeSection(section) => types(bytes, section),
         Payload::ImportSection(section) => {
+            // One item of the section may be many imports, in the compact encoding.
+            let mut count = 0;
             let lengths = section.clone().into_imports().map(|import| {
                 let import = import.map_err(broken)?;
+                count += 1;
+                if count > MAX_IMPORTS {
+                    return Err(too_many("imports", MAX_IMPORTS as usize, "more"));
+                }
                 Ok(import.module.len() + import.name.len())
             });
             names("bytes of imports' names", lengths)
@@ -58,6 +69,37 @@ pub(crate) fn bounded(payload: &Payload<'_>) -> Result<(), Rejection> {
             names("bytes of exports' names", lengths)
         }
         _ => Ok(()),
+    }
+}
+
+/// One item of the section may be a group of many types, all of which are read at once.
+fn types(bytes: &[u8], section: &TypeSectionReader<'_>) -> Result<(), Rejection> {
+    const GROUP: u8 = 0x4e;
+    let Some(mut reader) = items(bytes, section) else { return Ok(()) };
+    let (mut count, mut values): (u32, usize) = (0, 0);
+    for _ in 0..section.count() {
+        let mut ahead = reader.clone();
+        let of = match ahead.read_u8().map_err(broken)? {
+            GROUP => ahead.read_var_u32().map_err(broken)?,
+            _ => 1,
+        };
+        count = count.saturating_add(of);
+        if count > MAX_TYPES {
+            return Err(too_many("types", MAX_TYPES as usize, "more"));
+        }
+        values += reader.read::<RecGroup>().map_err(broken)?.types().map(type_values).sum::<usize>();
+        if values > MAX_TYPE_VALUES {
+            return Err(too_many("parameters, results and fields of types", MAX_TYPE_VALUES, "more"));
+        }
+    }
+    Ok(())
+}
+
+fn type_values(ty: &SubType) -> usize {
+    match &ty.composite_type.inner {
+        CompositeInnerType::Func(func) => func.params().len() + func.results().len(),
+        CompositeInnerType::Struct(fields) => fields.fields.len(),
+        CompositeInnerType::Array(_) | CompositeInnerType::Cont(_) => 1,
     }
 }
 

@@ -39,7 +39,7 @@ kinds! {
     WasmVersion, "wasm-version", "the module's format has another version", "rebuild it with a current toolchain";
     Truncated, "truncated", "the module ends in the middle of a section", "it was cut off on its way here: copy or build it again";
     Malformed, "malformed", "the module breaks the rules of WebAssembly", "rebuild it; if it comes from a compiler, that compiler has a defect";
-    TooManyItems, "too-many-items", "the module has more items than any real one", "link with less exported, or refuse the module";
+    TooManyItems, "too-many-items", "the module has more items of a kind than are read", "link with less exported; a real module has far fewer";
     NoWorld, "no-world", "the module speaks no world of Skep", "build it with an SDK of one of the worlds";
     UnknownImport, "unknown-import", "an import is not known in the module's world", "remove the import, or build with the SDK of this world";
     ImportType, "import-type", "an import has another type than the host's", "declare the import as the SDK does";

@@ -193,6 +193,29 @@ fn a_hundred_thousand_imports_are_refused_before_a_list_is_made_of_them() {
     assert!(found.imports.is_empty());
 }
 
+/// One item of the import section that is many imports without names: three bytes each, or one.
+fn compact_imports(count: u32, typed: bool) -> Vec<u8> {
+    let mut group = vec![1, 0, 0];
+    group.extend(if typed { vec![0x7f] } else { vec![0x7e, 0, 0] });
+    enc::Encode::encode(&count, &mut group);
+    (0..count).for_each(|_| group.extend(if typed { &[0, 0, 0][..] } else { &[0] }));
+    let mut bytes = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02".to_vec();
+    enc::Encode::encode(group.as_slice(), &mut bytes);
+    bytes
+}
+
+#[test]
+fn a_group_of_imports_counts_as_many() {
+    for typed in [true, false] {
+        let few = inspect(&compact_imports(3, typed));
+        assert_eq!((few.imports.len(), kinds(&few)), (3, vec![Kind::NoWorld]), "{:?}", few.reasons);
+        assert!(few.features.iter().any(|feature| feature.name() == "compact-imports"));
+        let many = inspect(&compact_imports(200_000, typed));
+        assert_eq!((many.imports.len(), kinds(&many)), (0, vec![Kind::TooManyItems]));
+        assert_eq!(many.reasons[0].item, "imports");
+    }
+}
+
 #[test]
 fn what_the_engine_does_not_run_is_refused() {
     for (memories, feature) in [

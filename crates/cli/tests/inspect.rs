@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::json;
+
 const FILTER: &str = r#"(module (memory (export "memory") 1)
     (func (export "filter") (param i32 i32) (result i32) i32.const 1))"#;
 const LOGGING: &str = r#"(module (import "env" "log" (func (param i32 i32))) (memory (export "memory") 1)
@@ -115,6 +117,45 @@ fn a_signed_module_passes_where_a_signature_is_demanded_until_a_byte_changes() {
     assert_eq!(code(&changed), 1);
     assert!(stdout(&changed).contains("bad-signature"), "{}", stdout(&changed));
     assert_eq!(code(&skep(at, &["verify", "--key", "release.pub", "logging.wasm"])), 1);
+}
+
+#[test]
+fn a_secret_key_that_others_may_read_signs_with_a_warning() {
+    let directory = directory();
+    let at = directory.path();
+    skep(at, &["keygen", "release"]);
+    let sign = |mode: u32| {
+        std::fs::set_permissions(at.join("release"), std::fs::Permissions::from_mode(mode)).unwrap();
+        let signed = skep(at, &["sign", "release", "logging.wasm"]);
+        assert_eq!(code(&signed), 0, "{mode:o}: {signed:?}");
+        String::from_utf8(signed.stderr).unwrap()
+    };
+    for mode in [0o600, 0o400] {
+        assert_eq!(sign(mode), "", "{mode:o}");
+    }
+    for mode in [0o640, 0o604, 0o620, 0o666] {
+        assert!(sign(mode).contains("chmod 600 release"), "{mode:o}");
+    }
+}
+
+#[test]
+fn memories_in_json_have_all_that_a_module_says_of_them() {
+    let directory = directory();
+    let at = directory.path();
+    for (memory, fields) in [
+        ("1", json!({"min": 1, "max": null, "page_size": 65536, "wide": false, "shared": false})),
+        ("1 4", json!({"min": 1, "max": 4, "page_size": 65536, "wide": false, "shared": false})),
+        ("1 2 shared", json!({"min": 1, "max": 2, "page_size": 65536, "wide": false, "shared": true})),
+        ("i64 3", json!({"min": 3, "max": null, "page_size": 65536, "wide": true, "shared": false})),
+        ("5 9 (pagesize 1)", json!({"min": 5, "max": 9, "page_size": 1, "wide": false, "shared": false})),
+    ] {
+        let text = format!("(module (memory (export \"memory\") {memory}) (table 2 7 funcref))");
+        std::fs::write(at.join("memory.wasm"), wat::parse_str(text).unwrap()).unwrap();
+        let output = skep(at, &["inspect", "memory.wasm", "--json"]);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["memories"], json!([fields]), "{memory}");
+        assert_eq!(report["tables"], json!([{"min": 2, "max": 7}]), "{memory}");
+    }
 }
 
 #[test]

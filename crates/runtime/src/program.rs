@@ -13,14 +13,14 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use skep_abi::World;
-use skep_admit::{Admission, Policy, RejectionKind, Signature, Slot, admit, rejections};
+use skep_admit::{Admission, Policy, RejectionKind, Slot};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
     Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WASM_PAGE, WasiOptions,
     worlds::program::{self, Losses, Options},
 };
 
-use crate::LiveKernel;
+use crate::{LiveKernel, policy::admitted as admitted_by};
 
 /// What is run, and with what.
 #[derive(Clone, Debug, Default)]
@@ -199,20 +199,8 @@ fn prepare(options: &RunOptions) -> Result<Prepared> {
 /// The policy's leave for the module, with the signature beside it, and for the directories that it is lent.
 fn admitted(wasm: &[u8], options: &RunOptions, policy: &Path) -> Result<Admission> {
     let doing = || format!("admitting {} under {}", options.file.display(), policy.display());
-    let policy = Policy::load(policy)?;
     let mut module = skep_admit::inspect(wasm);
-    if let Some(signature) = Signature::of(&options.file, None)? {
-        module.add_signature(&signature);
-    }
-    let admission = match admit(&module, Slot::Program, &policy) {
-        Ok(admission) => admission,
-        Err(first) => {
-            let all: Vec<String> =
-                rejections(&module, Slot::Program, &policy).iter().map(ToString::to_string).collect();
-            let error = Error::from(first).context(doing());
-            return Err(if all.len() > 1 { error.detail(all.join("\n")) } else { error });
-        }
-    };
+    let admission = admitted_by(&mut module, &options.file, Slot::Program, &Policy::load(policy)?).context(doing)?;
     for dir in &options.dirs {
         let real = dir.host.canonicalize().context(|| format!("looking for {}", dir.host.display()))?;
         let below = |granted: &PathBuf| granted.canonicalize().is_ok_and(|granted| real.starts_with(granted));

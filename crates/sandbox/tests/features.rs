@@ -30,6 +30,7 @@ fn sample(feature: Feature) -> &'static str {
             "(module (func (param i64 i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 1))))"
         }
         Feature::MemoryControl => "(module (memory 1) (func (memory.discard (i32.const 0) (i32.const 0))))",
+        Feature::CompactImports => r#"(module (import "m" (item "a" (func)) (item "b" (func))))"#,
         Feature::MemoryGrow => "(module (memory 1) (func (drop (memory.grow (i32.const 1)))))",
         Feature::IndirectCall => {
             "(module (table 1 funcref) (type $t (func)) (func (call_indirect (type $t) (i32.const 0))))"

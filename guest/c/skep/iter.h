@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Iterators: programs of section iter/... that print what they go through. Module `skep_bpf`, Skep only.
  *
- *	bpf_program__attach(skel->progs.dump_task);
+ *	skep_program__attach(skel->progs.dump_task);
  *	while ((n = skep_iter__read(skel->progs.dump_task, buf, sizeof(buf))) > 0)
  *		fwrite(buf, 1, n, stdout);
  */

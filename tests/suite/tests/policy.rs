@@ -130,3 +130,41 @@ fn kernel_a_sample_runs_under_the_grants_that_its_imports_need() {
     assert_eq!(run.finish().code, Some(0));
     Inventory::assert_nothing_left(&before, &["handle_exec", "handle_exit"]);
 }
+
+/// A filter of world `filter` that may log.
+const FILTER: &str = r#"(module (import "env" "log" (func (param i32 i32))) (memory (export "memory") 2)
+    (func (export "filter") (param i32 i32) (result i32) i32.const 1))"#;
+
+#[test]
+fn a_filter_is_asked_only_if_the_policy_admits_it() {
+    let dir = with_policy("");
+    let file = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    fs::write(file("filter.wasm"), wat::parse_str(FILTER).unwrap()).unwrap();
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/slow-syscalls/slow-syscalls.wasm");
+    fs::copy(plugin, file("plugin.wasm")).unwrap();
+    let policy = |text: &str| fs::write(file("policy.toml"), text).unwrap();
+    // A second filter, which is not there, ends those commands whose first one was admitted.
+    let trace = |filter: &str| {
+        let args = ["trace", "syscall", "--policy", &file("policy.toml"), "--filter", &file(filter)];
+        Run::skep(args.iter().copied().chain(["--filter", "/nonexistent.wasm"])).finish()
+    };
+    let admitted = |filter: &str| {
+        let finished = trace(filter);
+        assert_eq!(finished.code, Some(66), "{finished:#?}");
+    };
+    assert_refused(&trace("filter.wasm"), &["filter.wasm", "env.log", "\"log\""]);
+    admitted("plugin.wasm");
+    policy("[[grant]]\ncapabilities = [\"log\"]\n");
+    admitted("filter.wasm");
+    policy("[[grant]]\ncapabilities = [\"log\"]\nceiling = { pages = 1 }\n");
+    assert_refused(&trace("filter.wasm"), &["at most 1 pages", "2 pages"]);
+    assert_eq!(Run::skep(["keygen", &file("key")]).finish().code, Some(0));
+    let public = fs::read_to_string(file("key.pub")).unwrap();
+    let key = public.split_whitespace().nth(1).unwrap();
+    policy(&format!("require_signature = true\nkeys = [\"{key}\"]\n"));
+    assert_refused(&trace("plugin.wasm"), &["plugin.wasm", "signature"]);
+    assert_eq!(Run::skep(["sign", &file("key"), &file("plugin.wasm")]).finish().code, Some(0));
+    admitted("plugin.wasm");
+    let without = Run::skep(["trace", "syscall", "--policy", &file("policy.toml")]).finish();
+    assert_eq!(without.code, Some(2), "a policy without a filter is about nothing: {without:#?}");
+}

@@ -190,6 +190,10 @@ struct ThroughArgs {
     #[arg(long, value_name = "FILE.wasm")]
     filter: Vec<PathBuf>,
 
+    /// Asks a filter only if this policy, a TOML file, admits it to the slot `filter`; without one everything is granted
+    #[arg(long, value_name = "FILE", requires = "filter")]
+    policy: Option<PathBuf>,
+
     /// What becomes of an event on which a filter traps or runs out of fuel
     #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
     on_trap: OnTrap,
@@ -327,6 +331,7 @@ impl ThroughArgs {
     fn through(&self) -> Through {
         Through {
             filters: self.filter.clone(),
+            policy: self.policy.clone(),
             drop_on_trap: self.on_trap == OnTrap::Drop,
             max_pages: self.filter_pages,
             log_lines: Some(self.filter_log),

@@ -20,10 +20,13 @@ fn grow(pages: usize) -> Option<usize> {
     (before != usize::MAX).then(|| before * PAGE)
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(any(target_arch = "wasm32", test)))]
 fn grow(_: usize) -> Option<usize> {
     None
 }
+
+#[cfg(test)]
+use tests::grow;
 
 /// `size` bytes at a multiple of `align`, a power of two; null where there are none. What `skep_alloc` does.
 pub fn alloc(size: usize, align: usize) -> *mut u8 {
@@ -84,7 +87,7 @@ impl Arena {
         let used = (from - self.start).checked_add(bytes)?;
         let from = if self.start == 0 || used > self.size {
             // What was given out from the old block stays valid: it is never given back.
-            let size = (2 * self.size).max(bytes.checked_next_multiple_of(PAGE)?);
+            let size = self.size.saturating_mul(2).max(bytes.checked_next_multiple_of(PAGE)?);
             self.start = take(size, 16)?;
             self.size = size;
             self.used = bytes;
@@ -98,5 +101,56 @@ impl Arena {
         let values = unsafe { core::slice::from_raw_parts_mut(from as *mut T, len) };
         values.fill(crate::plain::zeroed());
         Some(values)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::cell::Cell;
+    use std::{boxed::Box, vec};
+
+    use super::*;
+
+    std::thread_local! {
+        /// Pages that there are, and what memory grows into: blocks of the host's, none beside another.
+        static LEFT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn grow(pages: usize) -> Option<usize> {
+        let left = LEFT.get().checked_sub(pages)?;
+        LEFT.set(left);
+        let block = Box::leak(vec![0xffu8; (pages + 1) * PAGE].into_boxed_slice());
+        Some((block.as_ptr() as usize).next_multiple_of(PAGE))
+    }
+
+    /// One test, since the heap is the process's.
+    #[test]
+    fn what_does_not_fit_is_refused_and_leaves_what_was_there() {
+        LEFT.set(6);
+        let mut arena = Arena::new();
+        assert!(arena.values::<u64>(usize::MAX).is_none(), "the length overflows");
+        assert!(arena.values::<u8>(usize::MAX).is_none(), "the end overflows");
+        assert!(arena.values::<u8>(7 * PAGE).is_none(), "memory is at its limit");
+        let first = arena.values::<u64>(PAGE / 8 - 1).expect("a page");
+        assert!(first.iter().all(|value| *value == 0));
+        first.fill(7);
+        let second = arena.values::<u32>(PAGE / 4).expect("two pages, for the block is doubled");
+        assert!(second.iter().all(|value| *value == 0));
+        second.fill(9);
+        assert!(arena.values::<u8>(100 * PAGE).is_none());
+        assert!(first.iter().all(|value| *value == 7), "what was given out stays");
+        arena.reset();
+        let again = arena.values::<u8>(PAGE).expect("the room is there still");
+        assert!(again.iter().all(|value| *value == 0), "and zero again");
+        LEFT.set(0);
+        assert!(arena.values::<u8>(2 * PAGE).is_none());
+        assert!(arena.values::<u8>(8).is_some(), "a refusal takes nothing away");
+        assert!(alloc(8, 3).is_null(), "an alignment that is no power of two");
+        assert!(alloc(usize::MAX, 8).is_null());
+        let one = alloc(16, 8);
+        free(one, 16, 8);
+        assert_eq!(alloc(16, 8), one, "the last is given back");
     }
 }

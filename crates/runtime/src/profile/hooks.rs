@@ -1,6 +1,6 @@
 //! A plugin of world `hooks` as a filter of a flow: one call a batch, and as the first stage its memory is where the source writes.
 
-use skep_admit::{Inspection, Policy, Slot, admit};
+use skep_admit::Admission;
 use skep_error::{Error, Kind, Result};
 use skep_event::{Batch, Schema};
 use skep_flow::{Added, Faults, Head, Operator, Pipeline, Step};
@@ -10,16 +10,16 @@ use skep_sandbox::worlds::hooks::{Plugin, RecordLayout, Services};
 pub(super) struct HooksFilter {
     name: String,
     wasm: Vec<u8>,
-    inspection: Inspection,
+    admission: Admission,
     /// Made when the records' layout is known.
     plugin: Option<Plugin>,
     capacity: usize,
 }
 
 impl HooksFilter {
-    /// A plugin that was told apart by `inspection` of its bytes. Admission decides when it is bound.
-    pub(super) fn new(name: String, wasm: Vec<u8>, inspection: Inspection) -> Self {
-        Self { name, wasm, inspection, plugin: None, capacity: 0 }
+    /// A plugin that was admitted.
+    pub(super) fn new(name: String, wasm: Vec<u8>, admission: Admission) -> Self {
+        Self { name, wasm, admission, plugin: None, capacity: 0 }
     }
 
     fn plugin(&mut self) -> Result<&mut Plugin> {
@@ -33,11 +33,11 @@ impl Operator for HooksFilter {
     }
 
     fn bind(&mut self, schema: &mut Schema) -> Result<()> {
-        let admission = admit(&self.inspection, Slot::Filter, &Policy::default())?;
         let layout = RecordLayout::of(schema)
             .ok_or_else(|| Error::new(Kind::Unsupported, "records whose size is no multiple of 8 fit no plugin"))?;
         self.capacity = (Pipeline::BATCH_BYTES / schema.stride()).max(1);
-        let services = Services::log_only();
+        let admission = self.admission.clone();
+        let services = Services::with_directories(admission.directories.clone());
         self.plugin = Some(Plugin::new(&self.wasm, admission, layout, self.capacity, services, None)?);
         Ok(())
     }

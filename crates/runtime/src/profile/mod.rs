@@ -10,9 +10,10 @@
 mod hooks;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use skep_abi::World;
+use skep_admit::{Policy, Slot};
 use skep_bpf::{Collector, CollectorOptions, CollectorSource, Sums};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_flow::{
@@ -22,7 +23,7 @@ use skep_flow::{
 use skep_sandbox::{Cache, FilterPolicy, OnTrap, WasmRuntime, worlds::filter::FilterOperator};
 use skep_sinks::{Format, Measure, Options, Output, record::RecordSource};
 
-use crate::program::read_module;
+use crate::{policy::admitted, program::read_module};
 
 /// Where kept events go.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ impl OutputSpec {
 pub struct Through {
     /// Wasm filters of world `filter` or `hooks`, first to last.
     pub filters: Vec<PathBuf>,
+    /// The policy that has to admit each of them to the slot `filter`; without one everything is granted.
+    pub policy: Option<PathBuf>,
     /// Events on which a filter fails are dropped, not kept.
     pub drop_on_trap: bool,
     /// Pages of memory that a filter may have; the public limit of 16 if none.
@@ -235,30 +238,41 @@ fn filters(through: &Through) -> Result<Vec<Box<dyn Operator>>> {
     if through.filters.is_empty() {
         return Ok(Vec::new());
     }
+    let policy = match &through.policy {
+        Some(path) => Policy::load(path)?,
+        None => Policy::allow_all(),
+    };
+    let load = |path: &PathBuf| filter(path, through, &policy).context(|| path.display().to_string());
+    through.filters.iter().map(load).collect()
+}
+
+fn filter(path: &Path, through: &Through, policy: &Policy) -> Result<Box<dyn Operator>> {
+    let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let wasm = read_module(path)?;
+    let mut inspection = skep_admit::inspect(&wasm);
+    if inspection.world == Some(World::Hooks) {
+        let admission = admitted(&mut inspection, path, Slot::Filter, policy)?;
+        return Ok(Box::new(hooks::HooksFilter::new(name, wasm, admission)));
+    }
     let usual = FilterPolicy::default();
-    let policy = FilterPolicy {
+    let mut limits = FilterPolicy {
         on_trap: if through.drop_on_trap { OnTrap::Drop } else { OnTrap::Keep },
         max_pages: through.max_pages.unwrap_or(usual.max_pages),
         log_lines_per_second: through.log_lines.unwrap_or(usual.log_lines_per_second),
         log: std::sync::Arc::new(|name, line| eprintln!("{name}: {line}")),
         ..usual
     };
-    let mut runtime = WasmRuntime::with_policy(policy)?;
+    // Without a policy the loader of filters alone says what is wrong with a module, and how many pages it may have.
+    if through.policy.is_some() {
+        let budget = admitted(&mut inspection, path, Slot::Filter, policy)?.budget;
+        limits.fuel = budget.fuel;
+        limits.max_pages = through.max_pages.map_or(budget.pages, |asked| asked.min(budget.pages));
+    }
+    let mut runtime = WasmRuntime::with_policy(limits)?;
     if !through.no_cache
         && let Some(cache) = Cache::for_user()
     {
         runtime = runtime.cached(cache);
     }
-    let load = |path: &PathBuf| -> Result<Box<dyn Operator>> {
-        let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let wasm = read_module(path)?;
-        let inspection = skep_admit::inspect(&wasm);
-        // Bytes of no world go on to the loader of filters, which says what is wrong with them.
-        if inspection.check().is_ok_and(|world| world == World::Hooks) {
-            return Ok(Box::new(hooks::HooksFilter::new(name, wasm, inspection)));
-        }
-        let filter = runtime.load_named(&name, &wasm).context(|| path.display().to_string())?;
-        Ok(Box::new(FilterOperator::new(filter)))
-    };
-    through.filters.iter().map(load).collect()
+    Ok(Box::new(FilterOperator::new(runtime.load_named(&name, &wasm)?)))
 }

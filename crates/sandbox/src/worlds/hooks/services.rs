@@ -108,6 +108,11 @@ impl Services {
 
     /// Services whose log goes to the host's own, without maps, symbols or files.
     pub fn log_only() -> Self {
+        Self::with_directories(Vec::new())
+    }
+
+    /// [`Self::log_only`], and files below `directories`: those of the admission.
+    pub fn with_directories(directories: Vec<PathBuf>) -> Self {
         Self::new(
             |level, line| match level {
                 0 => tracing::error!(target: "plugin", "{line}"),
@@ -117,7 +122,7 @@ impl Services {
                 _ => tracing::trace!(target: "plugin", "{line}"),
             },
             Box::new(NoKernel),
-            Vec::new(),
+            directories,
         )
     }
 
