@@ -22,6 +22,8 @@ pub const SHAPES: &[Shape] = &[
     ("many small tables over many live locals", many_tables),
     ("variables that live over many branches", long_ranges),
     ("variables that live round loops in each other", ranges_in_loops),
+    ("paths that join with other values, in a loop", joins_in_a_loop),
+    ("selections, in a loop", selects_in_a_loop),
     ("a chain of calls", call_chain),
     ("functions that each call many others", call_graph),
     ("functions that all can come to call each other", one_circle),
@@ -239,6 +241,23 @@ fn ranges_in_loops(bytes: usize) -> Vec<u8> {
     let back = [&GET_0[..], &[0x0d, 0, END]].concat();
     let body = [set_all(locals), repeat(depth, &LOOP), sum_all(locals), SET_0.to_vec(), repeat(depth, &back)];
     one(&[(locals, I32)], &[body.concat(), GET_0.to_vec()].concat())
+}
+
+/// A loop over statements that each set one of six locals, all of them live to its end.
+fn loop_over(bytes: usize, statement: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    let length = statement(1).len();
+    let statements: Vec<u8> = (0..(bytes / length) as u32).flat_map(|number| statement(number % 6 + 1)).collect();
+    let again = [&GET_0[..], &[0x0d, 0, END]].concat();
+    one(&[(6, I32)], &[&LOOP[..], &statements, &sum_all(6), &SET_0, &again, &GET_0].concat())
+}
+
+fn joins_in_a_loop(bytes: usize) -> Vec<u8> {
+    let set = |value: u8, local: u32| [vec![0x41, value], op(0x21, local)].concat();
+    loop_over(bytes, |local| [&GET_0[..], &IF, &set(7, local), &[0x05], &set(9, local), &[END]].concat())
+}
+
+fn selects_in_a_loop(bytes: usize) -> Vec<u8> {
+    loop_over(bytes, |local| [&[0x41, 7, 0x41, 9][..], &GET_0, &[0x1b], &op(0x21, local)].concat())
 }
 
 /// Enough that a function is not inlined.

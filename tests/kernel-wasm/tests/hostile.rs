@@ -32,10 +32,14 @@ fn kernel_hostile_modules_that_compile_are_taken_by_the_verifier() {
         for &(name, shape) in SHAPES {
             let bytes = shape(size);
             match wasm2bpf::compile(&bytes, &options) {
-                Ok(object) => drop(
-                    KernelModule::load(object, &bytes, 1, false)
-                        .unwrap_or_else(|error| panic!("{name} of {size} bytes: {}", error.report(30))),
-                ),
+                Ok(object) => {
+                    let module = KernelModule::load(object, &bytes, 1, false)
+                        .unwrap_or_else(|error| panic!("{name} of {size} bytes: {}", error.report(30)));
+                    for (_, verified) in module.loaded().verified() {
+                        let ratio = f64::from(verified.walked) / f64::from(verified.emitted);
+                        assert!(ratio < 3.0, "{name} of {size} bytes: {ratio:.2} walked for each instruction");
+                    }
+                }
                 Err(refusal) => assert!(matches!(refusal.reason, Reason::Limit(_)), "{name}: {refusal}"),
             }
         }

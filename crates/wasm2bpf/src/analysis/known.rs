@@ -1,11 +1,12 @@
 //! What the kernel's verifier may know about a register, and where it must be made to forget.
 //!
-//! The verifier walks every path. It stops early where it has been before in a state at least as general, and two
+//! The verifier walks every path. It stops early where it has been before in a state at least as general, and three
 //! things spoil that: a branch whose outcome it can foresee makes the registers it foresaw it from *precise*, which
-//! splits states from then on; and a register that holds a narrower range at a loop's entry than at its back edge
-//! makes it walk the loop again. So compiled code keeps one rule: **no branch is ever decided by the verifier, and what
-//! a loop changes enters it unknown.** Then no register is ever precise, any state is as good as another, and each
-//! instruction is walked about once.
+//! splits states from then on; a register that holds a narrower range at a loop's entry than at its back edge makes it
+//! walk the loop again; and inside of a loop, paths that join with different ranges are walked on one by one. So
+//! compiled code keeps one rule: **no branch is ever decided by the verifier, and what lives where a loop begins, or
+//! where paths join in one, is unknown there.** Then no register is ever precise, any state is as good as another, and
+//! each instruction is walked about once.
 //!
 //! A register is *known* where the verifier may hold a range for it that is narrower than its type: constants, masked,
 //! narrow-loaded and shifted values, results of comparisons, and what an earlier comparison refined. A comparison of a
@@ -19,7 +20,7 @@ use super::{
     links::{Links, constants, copied},
     liveness::Liveness,
 };
-use crate::ir::{Arg, BinOp, Cell, Cmp, CmpOp, Function, Inst, Op, Reg, Term, Ty, UnOp, Width};
+use crate::ir::{Arg, BinOp, Block, Cell, Cmp, CmpOp, Function, Inst, Op, Reg, Term, Ty, UnOp, Width};
 
 /// Launder the left operand.
 pub(crate) const LEFT: u8 = 1;
@@ -48,14 +49,14 @@ struct Analysis<'a> {
     shared: RegSet,
 }
 
-/// Decides where to launder, and adds [`Op::Launder`] before loops.
+/// Decides where to launder, and adds [`Op::Launder`] where loops are entered and where paths join inside of them.
 pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
-    let modified = modified_in_loops(f, liveness);
     let count = liveness.shared.regs.len();
     let mut entry: Vec<RegSet> = vec![RegSet::new(count); f.blocks.len()];
     let mut decisions = Decisions { terms: vec![0; f.blocks.len()], insts: NumberMap::default() };
-    let mut launders: Vec<(usize, Vec<Reg>)> = Vec::new();
-    let constant = constants(f);
+    // For each block, registers and the instruction before which they are laundered.
+    let mut launders: Vec<(usize, Vec<(usize, Reg)>)> = Vec::new();
+    let (constant, joins) = (constants(f), joins(f));
     let mut analysis = Analysis {
         f,
         liveness,
@@ -66,30 +67,32 @@ pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
     for index in 0..f.blocks.len() {
         let block = &f.blocks[index];
         analysis.shared = std::mem::replace(&mut entry[index], RegSet::new(0));
+        let mut added: Vec<(usize, Reg)> = Vec::new();
+        if joins[index] {
+            added.extend(analysis.forget(&liveness.live_in[index]).map(|reg| (0, reg)));
+        }
         let mut links = Links::default();
         for (position, inst) in block.insts.iter().enumerate() {
             links.inst(&inst.op, |reg| constant[reg.0 as usize] && analysis.known(reg));
             let flags = analysis.inst(inst);
             if flags != 0 {
-                decisions.insts.insert((index as u32, position as u32), flags);
+                decisions.insts.insert((index as u32, (position + added.len()) as u32), flags);
+            }
+            if block.depth > 0 {
+                added.extend(analysis.join_inside(inst, flags).map(|reg| (position + 1, reg)));
             }
         }
-        let lives = |number: usize| liveness.live_out[index].contains(number);
-        let reaches_loop = |number| lives(number) && liveness.in_loops.contains(number);
-        let mut added = links.to_break(|reg| liveness.shared.number(reg).is_some_and(reaches_loop));
-        for &reg in &added {
+        let (end, live) = (block.insts.len(), &liveness.live_out[index]);
+        let reaches_loop = |number| live.contains(number) && liveness.in_loops.contains(number);
+        for reg in links.to_break(|reg| liveness.shared.number(reg).is_some_and(reaches_loop)) {
             analysis.set(reg, false);
+            added.push((end, reg));
         }
         if let Term::Jump(to) = block.term
-            && let Some(modified) = modified.get(&to.0)
             && to.0 as usize > index
+            && f.block(to).header
         {
-            for number in modified.iter().filter(|&number| lives(number)) {
-                if analysis.shared.contains(number) {
-                    added.push(liveness.shared.regs[number]);
-                    analysis.shared.remove(number);
-                }
-            }
+            added.extend(analysis.forget(live).map(|reg| (end, reg)));
         }
         if !added.is_empty() {
             launders.push((index, added));
@@ -101,49 +104,39 @@ pub(crate) fn decide(f: &mut Function, liveness: &Liveness) -> Decisions {
             }
         });
     }
-    for (index, regs) in launders {
-        let block = &mut f.blocks[index];
-        let offset = block.term_offset;
-        block.insts.extend(regs.into_iter().map(|reg| Inst { op: Op::Launder { reg }, offset }));
+    for (index, added) in launders {
+        f.blocks[index].add_launders(added);
     }
     decisions
 }
 
-/// For each loop header, the shared registers that its loop writes. Loops are runs of blocks in layout order.
-fn modified_in_loops(f: &Function, liveness: &Liveness) -> NumberMap<u32, RegSet> {
-    let count = liveness.shared.regs.len();
-    let mut last = NumberMap::default();
-    for (id, block) in f.blocks() {
-        block.term.successors(|to| {
-            if to <= id {
-                last.insert(to.0, id.0);
+impl Block {
+    /// Adds them, each before the instruction of that position.
+    fn add_launders(&mut self, added: Vec<(usize, Reg)>) {
+        let mut insts = Vec::with_capacity(self.insts.len() + added.len());
+        let mut added = added.into_iter().peekable();
+        let old = std::mem::take(&mut self.insts);
+        let mut offset = old.first().map_or(self.term_offset, |inst| inst.offset);
+        for (position, inst) in old.into_iter().map(Some).chain([None]).enumerate() {
+            while let Some((_, reg)) = added.next_if(|&(at, _)| at == position) {
+                insts.push(Inst { op: Op::Launder { reg }, offset });
             }
-        });
+            if let Some(inst) = inst {
+                offset = inst.offset;
+                insts.push(inst);
+            }
+        }
+        self.insts = insts;
     }
-    let mut open: Vec<(u32, u32, RegSet)> = Vec::new();
-    let mut done = NumberMap::default();
+}
+
+/// Which blocks inside of loops are come to from several earlier ones.
+fn joins(f: &Function) -> Vec<bool> {
+    let mut from = vec![0u32; f.blocks.len()];
     for (id, block) in f.blocks() {
-        if let Some(&last) = last.get(&id.0) {
-            open.push((id.0, last, RegSet::new(count)));
-        }
-        if let Some((_, _, set)) = open.last_mut() {
-            for inst in &block.insts {
-                inst.op.defs(|reg| {
-                    if let Some(number) = liveness.shared.number(reg) {
-                        set.insert(number);
-                    }
-                });
-            }
-        }
-        while open.last().is_some_and(|&(_, last, _)| last <= id.0) {
-            let Some((header, _, set)) = open.pop() else { break };
-            if let Some((_, _, outer)) = open.last_mut() {
-                outer.union(&set);
-            }
-            done.insert(header, set);
-        }
+        block.term.successors(|to| from[to.0 as usize] += u32::from(to > id));
     }
-    done
+    f.blocks.iter().zip(from).map(|(block, from)| from > 1 && block.depth > 0 && !block.header).collect()
 }
 
 fn copy_classes(f: &Function, constant: &[bool]) -> NumberMap<Reg, Vec<Reg>> {
@@ -203,6 +196,24 @@ impl Analysis<'_> {
             Some(number) => self.shared.remove(number),
             None => self.local[reg.0 as usize] = known,
         }
+    }
+
+    /// What is known of those that live is to be forgotten: which they are.
+    fn forget(&mut self, live: &RegSet) -> impl Iterator<Item = Reg> + use<'_> {
+        let known: Vec<usize> = live.iter().filter(|&number| self.shared.contains(number)).collect();
+        known.iter().for_each(|&number| self.shared.remove(number));
+        known.into_iter().map(|number| self.liveness.shared.regs[number])
+    }
+
+    /// An instruction that becomes a branch, both of whose paths go on: what they know differently is to be forgotten.
+    fn join_inside(&mut self, inst: &Inst, flags: u8) -> impl Iterator<Item = Reg> + use<> {
+        let mut regs = SmallVec::<[Reg; 3]>::new();
+        if let Op::Set { dst, cmp } | Op::Select { dst, cmp, .. } = &inst.op {
+            regs.push(*dst);
+            regs.extend(self.refined(cmp, flags, true, true).into_iter().filter(|reg| reg != dst));
+        }
+        regs.iter().for_each(|&reg| self.set(reg, false));
+        regs.into_iter()
     }
 
     /// As an operand of that width: a 32-bit register is known to fit in 64 bits.

@@ -20,9 +20,10 @@ pub(crate) fn complexity(f: &Function) -> u64 {
     if all > COMPLEXITY { shared(f) as u64 * blocks } else { all }
 }
 
-/// Which shared registers are live at the end of each block.
+/// Which shared registers are live at the beginning and at the end of each block.
 pub(crate) struct Liveness {
     pub(crate) shared: Shared,
+    pub(crate) live_in: Vec<RegSet>,
     pub(crate) live_out: Vec<RegSet>,
     /// Those that are live where some loop begins.
     pub(crate) in_loops: RegSet,
@@ -108,7 +109,7 @@ impl Liveness {
         for (live, _) in live_in.iter().zip(&f.blocks).filter(|(_, block)| block.header) {
             in_loops.union(live);
         }
-        Self { shared, live_out, in_loops }
+        Self { shared, live_in, live_out, in_loops }
     }
 }
 

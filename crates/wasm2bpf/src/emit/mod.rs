@@ -86,6 +86,8 @@ struct Emitter<'a> {
     /// Blocks that several others go to, loops' headers aside.
     joins: Vec<bool>,
     loops: bool,
+    /// How many instructions there were when the scratch was last known to hold the opaque zero.
+    zeroed: usize,
     stubs: Vec<Stub>,
     sites: &'a mut Vec<TrapSite>,
     /// Stores the site and returns.
@@ -145,6 +147,7 @@ impl<'a> Emitter<'a> {
             blocks,
             joins: joins(f),
             loops: f.blocks.iter().any(|block| block.header),
+            zeroed: usize::MAX,
             stubs: Vec::new(),
             sites,
             trap,
@@ -316,10 +319,14 @@ impl Emitter<'_> {
     fn block(&mut self, id: BlockId) {
         let block = self.f.block(id);
         let label = self.blocks[id.0 as usize];
-        if self.joins[id.0 as usize] {
+        // Where paths join, the verifier is to compare them once they are equal.
+        let forgets = block.insts.iter().take_while(|inst| matches!(inst.op, Op::Launder { .. })).count();
+        let joins = self.joins[id.0 as usize];
+        if joins && forgets == 0 {
             self.asm.checkpoint();
         }
         self.asm.place(label);
+        self.zeroed = usize::MAX;
         if block.spends > 0 {
             self.asm.wasm = block.insts.first().map_or(block.term_offset, |inst| inst.offset);
             self.spend(block.spends);
@@ -332,6 +339,9 @@ impl Emitter<'_> {
             self.asm.wasm = inst.offset;
             let flags = self.decisions.insts.get(&(id.0, position as u32)).copied().unwrap_or(0);
             self.inst(inst, flags);
+            if joins && position + 1 == forgets {
+                self.asm.checkpoint();
+            }
         }
         self.asm.wasm = block.term_offset;
         self.term(id, &block.term);
@@ -384,8 +394,11 @@ impl Emitter<'_> {
                 // What lives in a slot is unknown whenever it is read.
                 if let Some(machine) = self.machine(*reg) {
                     let class = if self.f.ty(*reg) == Ty::I32 { code::ALU } else { code::ALU64 };
-                    self.asm.load(code::DW, A, BASE, ZERO as i16);
+                    if self.zeroed != self.asm.insns.len() {
+                        self.asm.load(code::DW, A, BASE, ZERO as i16);
+                    }
                     self.asm.alu(class, code::ADD, machine, A);
+                    self.zeroed = self.asm.insns.len();
                 }
             }
         }
