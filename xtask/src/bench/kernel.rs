@@ -4,20 +4,29 @@ use super::{
     Programs,
     report::{Bar, Row},
 };
-use crate::process::{cargo, output, target};
+use crate::process::{cargo, output, root, target};
 use skep_error::{Error, Kind, Result};
+use std::process::Command;
 
-/// Speed, what the verifier walks, compilation, loading. Built together with `skep`, so that both share what they are
-/// built from.
+/// The page whose tables they write.
+const PAGE: &str = "docs/src/wasm-in-the-kernel-figures.md";
+
+/// The test suite; speed, what the verifier walks, compilation, loading. Built together with `skep`, so that both share
+/// what they are built from.
 pub(super) fn wasm(_: &Programs) -> Result<Vec<Row>> {
     let packages = ["-p", "skep-cli", "-p", "skep-kernel-wasm"];
-    crate::process::succeed(
-        cargo().args(["build", "--quiet", "--release", "--locked", "--bin", "programs"]).args(packages),
-    )?;
-    let text = output(std::process::Command::new(target().join("release/programs")).arg("--figures"))?;
-    let rows: Vec<Row> = text.lines().filter_map(figure).collect();
-    if rows.is_empty() {
-        return Err(Error::new(Kind::BadInput, format!("the programs of tests/kernel-wasm print no figures:\n{text}")));
+    let build = ["build", "--quiet", "--release", "--locked", "--bin", "suite", "--bin", "programs"];
+    crate::process::succeed(cargo().args(build).args(packages))?;
+    let mut rows = Vec::new();
+    for program in ["suite", "programs"] {
+        let mut command = Command::new(target().join("release").join(program));
+        let text = output(command.args(["--figures", "--write"]).arg(root().join(PAGE)))?;
+        let before = rows.len();
+        rows.extend(text.lines().filter_map(figure));
+        if rows.len() == before {
+            let why = format!("{program} of tests/kernel-wasm prints no figures:\n{text}");
+            return Err(Error::new(Kind::BadInput, why));
+        }
     }
     Ok(rows)
 }
