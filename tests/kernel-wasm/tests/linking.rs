@@ -279,3 +279,23 @@ fn kernel_processors_and_interrupts_run_one_function_at_once() {
         assert!(module.guards_intact(module.instance(instance).unwrap()).unwrap(), "instance {instance}");
     }
 }
+
+/// The lines of the documentation are those of a program that compiles and links.
+#[test]
+fn the_page_calls_a_handler_as_a_program_in_c_does() {
+    let page = skep_dev::workspace().join("docs/src/wasm-in-the-kernel.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let code = page.split_once("```c\n").unwrap().1.split_once("```").unwrap().0;
+    let text = format!(
+        "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n#include \"handler.h\"\nenum {{ PASS = 1 }};\n\
+         char LICENSE[] SEC(\"license\") = \"Dual MIT/GPL\";\n\
+         SEC(\"syscall\") int judge(void *context)\n{{\n__u64 size = 1;\nint verdict;\n{code}\nreturn verdict;\n}}\n"
+    );
+    let dir = TempDir::new().unwrap();
+    let program = dir.path().join("judge.bpf.c");
+    std::fs::write(&program, text).unwrap();
+    let filter = r#"(module (memory 1) (func (export "filter") (param i32 i32) (result i32)
+        (i64.gt_u (i64.load (local.get 0)) (i64.const 100))))"#;
+    let object = wasm2bpf::compile(&wat::parse_str(filter).unwrap(), &options()).unwrap();
+    assert!(!link(&object, program.to_str().unwrap()).is_empty());
+}
