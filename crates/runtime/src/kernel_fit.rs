@@ -5,12 +5,21 @@ use std::collections::BTreeMap;
 use skep_admit::{Feature, Inspection, Obstacle};
 use wasm2bpf::{Options, Reason, Refusal};
 
+/// Bytes of function bodies that the compiler is asked about. The kernel takes a million instructions of a program at most,
+/// which is less; and there are modules on which a compiler spends a thousand times their size.
+const MOST_CODE: u64 = 1 << 20;
+
 /// Asks the compiler about every function of the module and puts what it says into `module.kernel`, in place of the first
 /// look that inspection has taken. Nothing is loaded, and no import is bound to anything. A module that could not be read
-/// stays as it is.
+/// stays as it is, and one with more than [`MOST_CODE`] has that against it, beside what a first look has shown.
 pub fn judge(module: &mut Inspection, bytes: &[u8]) {
     if module.unreadable() {
         return;
+    }
+    if module.code_size > MOST_CODE {
+        let text = format!("{} bytes of code, {MOST_CODE} are looked at: the kernel takes less", module.code_size);
+        let limit = Obstacle { kind: "limit".to_owned(), item: String::new(), text };
+        return module.kernel.obstacles.insert(0, limit);
     }
     let options = Options { partial: true, ..Options::default() };
     let refused = match wasm2bpf::compile(bytes, &options) {
@@ -139,6 +148,18 @@ mod tests {
             text("(module (memory 1 2 shared) (func (export \"f\") (result i32) (i32.atomic.load (i32.const 0))))");
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].0.as_str(), found[0].1.as_str()), ("threads", ""));
+    }
+
+    #[test]
+    fn of_more_code_than_the_kernel_takes_a_first_look_stands() {
+        let function = |count: usize| format!("(func (param f32) {})", "nop ".repeat(count));
+        let text = |count: usize| wat::parse_str(format!("(module {0} {0})", function(count))).unwrap();
+        let mut module = inspect(&text(1 << 19));
+        judge(&mut module, &text(1 << 19));
+        assert!(!module.kernel.judged);
+        let kinds: Vec<&str> = module.kernel.obstacles.iter().map(|obstacle| obstacle.kind.as_str()).collect();
+        assert_eq!(kinds, ["limit", "float"]);
+        assert!(judged(&text(1 << 18)).iter().all(|(kind, ..)| kind == "float"));
     }
 
     #[test]
