@@ -304,7 +304,10 @@ fn header(bytes: &[u8]) -> Result<(), Rejection> {
     if !bytes.starts_with(&MAGIC[..bytes.len().min(4)]) {
         let start = &bytes[..bytes.len().min(64)];
         let (found, hint) = match start {
-            _ if start.starts_with(b"\x7fELF") => ("an ELF object", "to run an eBPF object, give it to `skep run`"),
+            _ if start.starts_with(b"\x7fELF") => (
+                "an ELF object",
+                "`skep run` takes a module that carries its eBPF object in its data: docs/src/guests.md shows how",
+            ),
             _ if start.starts_with(&[0x1f, 0x8b]) => ("a gzip archive", "unpack it first"),
             _ if text_module(start) => {
                 ("a module in the text format", "translate it first: wat2wasm, or wasm-tools parse")

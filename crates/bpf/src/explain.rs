@@ -4,7 +4,7 @@ use std::path::Path;
 
 use skep_error::{Error, Kind};
 
-use crate::{diagnostics::Messages, sys::Errno, tracefs};
+use crate::{diagnostics::Messages, near, sys::Errno, tracefs};
 
 /// Why loading an object failed.
 pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
@@ -16,7 +16,10 @@ pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
         return Error::new(Kind::Kernel, format!("this kernel's BTF has no {name}"))
             .with_errno(libc::ESRCH)
             .context(format!("loading program {program}"))
-            .help(near_kernel_symbols(name));
+            .help(match name.strip_prefix("btf_trace_") {
+                Some(tracepoint) if tracefs::ensure_mounted() => near::tracepoint(tracepoint),
+                _ => near::kernel_function(name),
+            });
     }
     let mut error = match messages.failed_program() {
         Some(program) => refused_program(errno, program, messages),
@@ -139,53 +142,42 @@ pub(crate) fn has_bpf_privilege() -> bool {
     effective.unwrap_or(0) & (CAP_SYS_ADMIN | CAP_BPF) != 0
 }
 
-/// Why attaching one program failed.
-pub(crate) fn attach_failure(errno: Errno, section: &str, messages: &Messages) -> Error {
+/// Why attaching one program failed: the program of that section, to `place` where it was given one.
+pub(crate) fn attach_failure(errno: Errno, section: &str, place: Option<&str>, messages: &Messages) -> Error {
+    let (family, own) = section.trim_start_matches('?').split_once('/').unwrap_or((section, ""));
     let error = Error::os(errno.0).with_kind(kind_of(errno));
     let lines: Vec<&str> = messages.lines().collect();
     let error = if lines.is_empty() { error } else { error.detail(lines.join("\n")) };
-    match attach_advice(errno, section) {
+    let error = if place.is_none() && !own.is_empty() { error.context(format!("at {own}")) } else { error };
+    match attach_advice(errno, family, place.unwrap_or(own)) {
         Some(advice) => error.help(advice),
         None => error,
     }
 }
 
-fn attach_advice(errno: Errno, section: &str) -> Option<String> {
-    let family = section.split('/').next().unwrap_or(section).trim_start_matches('?');
-    let target = section.rsplit('/').next().unwrap_or(section);
+fn attach_advice(errno: Errno, family: &str, place: &str) -> Option<String> {
     if matches!(errno.0, libc::EPERM | libc::EACCES) {
         return Some(if has_bpf_privilege() { policy_advice() } else { NO_PRIVILEGE.to_owned() });
     }
+    let kprobes = || Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    let no_kprobes = || "this kernel has no kprobes: use one built with CONFIG_KPROBES=y".to_owned();
     match (family, errno.0) {
-        ("kprobe" | "kretprobe" | "ksyscall" | "kretsyscall", libc::ENOENT | libc::EOPNOTSUPP) => {
-            if !Path::new("/sys/bus/event_source/devices/kprobe").exists() {
-                return Some("this kernel has no kprobes: use one built with CONFIG_KPROBES=y".to_owned());
-            }
-            Some(near_kernel_symbols(target))
+        ("kprobe" | "kretprobe", libc::ENOENT | libc::EOPNOTSUPP) if kprobes() => Some(near::kernel_function(place)),
+        ("ksyscall" | "kretsyscall", libc::ENOENT | libc::EOPNOTSUPP) if kprobes() => Some(near::system_call(place)),
+        ("kprobe" | "kretprobe" | "ksyscall" | "kretsyscall", libc::ENOENT | libc::EOPNOTSUPP) => Some(no_kprobes()),
+        ("tracepoint" | "tp" | "raw_tp" | "raw_tracepoint", libc::ENOENT) => {
+            tracefs::ensure_mounted();
+            Some(near::tracepoint(place))
         }
-        ("tracepoint" | "tp", libc::ENOENT) => Some(if tracefs::is_mounted() {
-            "this kernel has no such tracepoint: /sys/kernel/tracing/events lists them".to_owned()
-        } else {
-            "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".to_owned()
-        }),
-        ("uprobe" | "uretprobe" | "usdt", libc::ENOENT) => {
-            Some("the file or the symbol in it does not exist: nm -D FILE lists symbols".to_owned())
+        ("uprobe" | "uretprobe", libc::ENOENT) => Some(near::user_symbol(place)),
+        ("usdt", libc::ENOENT) => {
+            Some("the file or the probe in it does not exist: readelf -n FILE lists them".to_owned())
         }
         (_, libc::EBUSY | libc::EEXIST) => {
             Some("something is attached there already: `bpftool link` and `bpftool net` show what".to_owned())
         }
         (_, libc::EOPNOTSUPP) => Some("this kernel cannot attach this type of program there".to_owned()),
         _ => None,
-    }
-}
-
-fn near_kernel_symbols(symbol: &str) -> String {
-    let table = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let names = || table.lines().filter_map(|line| line.split_ascii_whitespace().nth(2));
-    let stem: String = symbol.chars().take(6).collect();
-    match skep_error::nearest(symbol, names().filter(|name| name.contains(stem.as_str()))) {
-        Some(near) => format!("the kernel has no function {symbol} that can be probed; did you mean {near}?"),
-        None => format!("the kernel has no function {symbol} that can be probed"),
     }
 }
 
@@ -250,5 +242,20 @@ mod tests {
         let text = load_failure(Errno(libc::EINVAL), &messages).report(0);
         assert!(text.contains("loading program on_unlink: this kernel's BTF has no vfs_unlinkk"), "{text}");
         assert!(text.contains("did you mean vfs_unlink?"), "{text}");
+    }
+
+    #[test]
+    fn what_is_looked_for_is_the_place_that_was_given() {
+        if !privileged() {
+            return;
+        }
+        let help = |section, place| {
+            let error = attach_failure(Errno(libc::ENOENT), section, place, &Messages::of(""));
+            error.report(0)
+        };
+        let own = help("tp/sched/sched_swich", None);
+        assert!(own.contains("at sched/sched_swich") && own.contains("did you mean sched:sched_switch?"), "{own}");
+        let given = help("raw_tp/sys_enter", Some("sys_exitt"));
+        assert!(given.contains("did you mean sys_exit?"), "{given}");
     }
 }

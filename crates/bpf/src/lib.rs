@@ -30,6 +30,7 @@ mod drops;
 mod explain;
 pub mod kernel_wasm;
 mod map;
+mod near;
 mod object;
 pub mod probe;
 mod symbols;

@@ -1,6 +1,10 @@
 //! Objects: open → prepare → load → attach; dropping one detaches and closes everything of its own.
 
-use std::{collections::BTreeMap, ffi::OsStr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    sync::{Arc, Once},
+};
 
 use libbpf_rs::{Iter, MapCore as _, ObjectBuilder, OpenObject, ProgramType};
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
@@ -70,7 +74,10 @@ impl Object {
                 }
             }
             if sys::forget_pins(&mut object) {
-                tracing::warn!("the object asks for pinned maps; they are kept in this process alone");
+                static TOLD: Once = Once::new();
+                TOLD.call_once(|| {
+                    tracing::warn!("an object asks for pinned maps; they are kept in this process alone");
+                });
             }
             hold_struct_ops_by_links(&mut object)?;
             let globals = options.arena_at.map(|at| arena::place(&mut object, at)).transpose()?;

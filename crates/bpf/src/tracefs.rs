@@ -11,7 +11,12 @@ const PLACES: [&str; 2] = ["/sys/kernel/tracing/events", "/sys/kernel/debug/trac
 
 /// Whether tracepoints can be looked up.
 pub(crate) fn is_mounted() -> bool {
-    PLACES.iter().any(|place| Path::new(place).exists())
+    events().is_some()
+}
+
+/// The directory of tracepoints: one for each category, and in it one for each event.
+pub(crate) fn events() -> Option<&'static Path> {
+    PLACES.iter().map(Path::new).find(|place| place.exists())
 }
 
 /// Mounts tracefs for the calling thread alone when nobody else has: in a mount namespace of its own, so that the

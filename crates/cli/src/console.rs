@@ -3,8 +3,16 @@
 use std::{
     borrow::Cow,
     io::{IsTerminal as _, Write as _},
-    sync::atomic::{AtomicU8, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU8, Ordering},
+    },
     thread,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
 };
 
 use signal_hook::{
@@ -16,6 +24,10 @@ use skep_sandbox::{Reason, Stop};
 use tracing_subscriber::EnvFilter;
 
 static VERBOSE: AtomicU8 = AtomicU8::new(0);
+/// The end that signals and times ask for, once a command watches for it.
+static STOP: OnceLock<Stop> = OnceLock::new();
+/// How long a message waits for its reader after that.
+const GRACE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Lines of the verifier's log that are shown without `-v`.
 const LOG_LINES: usize = 12;
@@ -51,7 +63,28 @@ pub(crate) fn note(text: &str) {
 
 /// One message on standard error. Where nobody reads it, nobody can be told.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "skep: {}", printable(text));
+    if is_read() {
+        let _ = writeln!(std::io::stderr(), "skep: {}", printable(text));
+    }
+}
+
+/// Waits until standard error takes a message. Once the end was asked for, a reader that is stuck gets a second more: it
+/// must not keep the process alive.
+fn is_read() -> bool {
+    let stderr = std::io::stderr();
+    let Some(stop) = STOP.get() else { return true };
+    loop {
+        let ending = stop.requested().is_some();
+        let mut fds = [PollFd::new(&stderr, PollFlags::OUT), PollFd::new(stop, PollFlags::IN)];
+        let watched = if ending { &mut fds[..1] } else { &mut fds[..] };
+        match rustix::event::poll(watched, ending.then_some(&GRACE)) {
+            Ok(0) => return false,
+            // An error there is one that writing meets at once.
+            Ok(_) if !fds[0].revents().is_empty() => return true,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return true,
+        }
+    }
 }
 
 /// Text that a terminal shows and does not obey: names out of a module may be anything.
@@ -85,7 +118,8 @@ fn ignored_signals() -> u64 {
 
 /// A request to end that Ctrl-C, SIGTERM and SIGHUP make.
 pub(crate) fn stop_on_signals() -> Result<Stop> {
-    let stop = Stop::new()?;
+    let made = Stop::new()?;
+    let stop = STOP.get_or_init(|| made).clone();
     // What a parent had ignored, as `nohup` does, stays so.
     let ignored = ignored_signals();
     let heeded = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);

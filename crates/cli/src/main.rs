@@ -28,12 +28,21 @@ struct Cli {
     command: Command,
 }
 
+/// Bytes of stack that a command has.
+const STACK: usize = 8 << 20;
+
 fn main() -> ExitCode {
     let cli = Cli::parse_from(guest_args::separate(&Cli::command(), std::env::args_os().collect()));
     console::start(cli.verbose);
-    // The panic's own message says where.
-    let internal = |_| Err(Error::new(Kind::Internal, "a defect of Skep: please report it with the lines above"));
-    match std::panic::catch_unwind(|| cli.command.run()).unwrap_or_else(internal) {
+    // On a stack of its own size: guests run on it, whatever the limit is that this process was started with.
+    let command = std::thread::Builder::new().stack_size(STACK).spawn(move || cli.command.run());
+    let result = match command.map(std::thread::JoinHandle::join) {
+        Ok(Ok(result)) => result,
+        // The panic's own message says where.
+        Ok(Err(_)) => Err(Error::new(Kind::Internal, "a defect of Skep: please report it with the lines above")),
+        Err(error) => Err(Error::io(error).context("starting a thread")),
+    };
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             console::show(&error);

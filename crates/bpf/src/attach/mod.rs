@@ -97,7 +97,10 @@ pub(crate) fn attach(object: &Object, program: &ProgramMut<'_>, target: Target<'
     });
     result.map_err(|failure| match failure {
         Failure::Ours(error) => error,
-        Failure::Kernel(errno) => explain::attach_failure(errno, &section, &messages),
+        Failure::Kernel(errno) => {
+            let place = if let Target::Named(text) = target { Some(text) } else { None };
+            explain::attach_failure(errno, &section, place, &messages)
+        }
     })
 }
 
@@ -107,7 +110,7 @@ pub(crate) fn attach_struct_ops(object: &mut Object) -> Result<Attachment> {
         let maps = object.maps_mut().filter(|map| map.map_type() == MapType::StructOps);
         maps.map(|mut map| map.attach_struct_ops()).collect::<Result<Vec<Link>, _>>()
     });
-    let links = result.map_err(|error| explain::attach_failure(errno_of(&error), "struct_ops", &messages))?;
+    let links = result.map_err(|error| explain::attach_failure(errno_of(&error), "struct_ops", None, &messages))?;
     Ok(Attachment::Links(links))
 }
 

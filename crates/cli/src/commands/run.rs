@@ -17,7 +17,8 @@ Examples:
   sudo skep run bootstrap.wasm                   trace every exec and exit until Ctrl-C
   sudo skep run bootstrap.wasm -d 100            what follows the file goes to the guest
   sudo skep run --timeout 10s runqlat.wasm 1 5   end after ten seconds
-  sudo skep run --dir /sys/fs/cgroup::/cg sockops.wasm /cg
+  sudo skep run --timeout 1min sockops.wasm /sys/fs/cgroup
+  sudo skep run --dir /tmp/out::/out tool.wasm /out/log
   sudo skep run --policy /etc/skep/policy.toml bootstrap.wasm
 
 Exit status: the guest's own, its lowest eight bits. When the guest cannot run or is cut off:

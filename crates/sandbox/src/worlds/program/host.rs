@@ -310,8 +310,14 @@ pub(super) fn read_name<'a>(
 ) -> Result<String, i32> {
     /// Longer than any name or path that the kernel takes.
     const LONGEST: usize = 4096;
-    let read = GuestMemory::new(bytes, &host.shared).c_str(address as u32, LONGEST);
-    read.map_err(|fault| host.fault(call, what, fault))
+    let name = GuestMemory::new(bytes, &host.shared).c_str(address as u32, LONGEST);
+    let name = name.map_err(|fault| host.fault(call, what, fault))?;
+    // No name of the kernel's has any, and a line break would let a guest write messages of its own among ours.
+    if name.chars().any(char::is_control) {
+        let error = Error::new(Kind::BadInput, format!("{what} has control characters: {name:?}"));
+        return Err(host.fail(call, error.with_errno(libc::EINVAL)));
+    }
+    Ok(name)
 }
 
 /// The number of the kernel's as the guest sees it.

@@ -79,17 +79,27 @@ fn unknown(import: &ImportType<'_>) -> Error {
     let (module, name) = (import.module(), import.name());
     let of_that_name = all().find(|known| known.name == name);
     // A misspelt function is most often one of the module that it is asked of.
-    let same_module = || all().filter(|known| known.module == module).map(|known| known.name);
+    let asked_of = if module == MODULE_OLD { MODULE } else { module };
+    let same_module = || all().filter(|known| known.module == asked_of).map(|known| known.name);
     let error = match (of_that_name, import.ty()) {
+        (Some(known), ExternType::Func(ty)) if same_type(&known.sig, &ty) => {
+            let message = format!("the module imports {module}.{name}, which world program has in another module");
+            Error::new(Kind::BadInput, message).help(format!("import it from module {}", known.module))
+        }
         (Some(known), ExternType::Func(ty)) => {
-            let message = format!("the module imports {module}.{name} as {ty}, which is no form of it");
+            let names = |types: &mut dyn Iterator<Item = wasmtime::ValType>| {
+                types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
+            };
+            let (takes, gives) = (names(&mut ty.params()), names(&mut ty.results()));
+            let message =
+                format!("the module imports {module}.{name} as ({takes}) -> ({gives}), which is no form of it");
             Error::new(Kind::BadInput, message).help(format!("it is {} in module {}", known.sig, known.module))
         }
         (None, ExternType::Func(_)) => {
             Error::new(Kind::BadInput, format!("the module imports {module}.{name}, which world program does not have"))
                 .help(match same_module().next() {
                     Some(_) => did_you_mean(name, same_module().collect::<Vec<_>>()),
-                    None => did_you_mean(module, all().map(|known| known.module)),
+                    None => did_you_mean(module, all().map(|known| known.module).chain([MODULE_OLD])),
                 })
         }
         (_, other) => Error::new(Kind::BadInput, format!("the module imports {module}.{name}, a {}", what(&other)))

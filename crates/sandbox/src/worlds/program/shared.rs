@@ -117,6 +117,10 @@ pub(super) fn wait(mut caller: Caller<'_, State>, handle: i32, timeout_ms: i32) 
         Ok(open) => open.map.clone(),
         Err(error) => return Ok(host.fail(SHARED_WAIT.name, error)),
     };
+    if map.info().kind != MapInfo::RINGBUF {
+        let error = Error::new(Kind::BadInput, format!("map {} is no ring buffer", map.info().name));
+        return Ok(host.fail(SHARED_WAIT.name, error.with_errno(libc::EINVAL)));
+    }
     let stop = host.stop.clone();
     let timeout = Duration::from_millis(timeout_ms.max(0) as u64);
     match map.wait(std::os::fd::AsFd::as_fd(&stop), timeout) {
