@@ -7,7 +7,7 @@ pub struct Lost {
     pub kernel: u64,
     /// Dropped by a filter, on purpose.
     pub filter: u64,
-    /// Dropped in this process because a queue was full.
+    /// Dropped in this process because a queue was full, or because the run was over before the operators came to them.
     pub queue: u64,
 }
 

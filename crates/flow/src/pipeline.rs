@@ -83,6 +83,12 @@ impl Pipeline {
     pub const BATCH_BYTES: usize = 256 * 1024;
     /// The longest a source waits for records before the run looks at its deadline.
     const WAIT: Duration = Duration::from_millis(100);
+    /// Records of the first batch: nobody knows yet how long operators take over one.
+    const FIRST: usize = 64;
+    /// A batch that operators take longer over makes the next one shorter: between two of them the run sees that it should end.
+    const LONG: Duration = Duration::from_millis(50);
+    /// How long what had been collected by the end may take to go through the operators; the rest is counted as lost.
+    const GRACE: Duration = Duration::from_secs(1);
 
     /// A run that reads `source`.
     pub fn new(source: Box<dyn Source>) -> Self {
@@ -117,7 +123,9 @@ impl Pipeline {
         let sinks = SinkThread::start(sinks, schema.clone(), &self.source.stacks(), !self.source.live())?;
         let count = schema.find("count").filter(|_| self.source.sums()).map(|index| schema.fields()[index].clone());
         let summary = Summary::default();
-        let mut run = Run { schema, count, sinks, summary, start: Instant::now(), sinks_gone: false };
+        let most = (Self::BATCH_BYTES / schema.stride()).max(1);
+        let (start, at_once) = (Instant::now(), Self::FIRST.min(most));
+        let mut run = Run { schema, count, sinks, summary, start, sinks_gone: false, most, at_once };
         let outcome = run.drive(self.source.as_mut(), &mut self.stages, control, &mut report);
         let mut summary = run.summary;
         summary.elapsed = run.start.elapsed();
@@ -136,6 +144,9 @@ struct Run {
     summary: Summary,
     start: Instant,
     sinks_gone: bool,
+    /// Records of a batch at most, and those that operators get through in [`Pipeline::LONG`].
+    most: usize,
+    at_once: usize,
 }
 
 impl Run {
@@ -150,6 +161,7 @@ impl Run {
         let mut added = Added::default();
         // The time is over, and what had been collected by then is taken.
         let mut draining = false;
+        let mut patience = Instant::now();
         loop {
             let left = control.duration.map(|duration| duration.saturating_sub(self.start.elapsed()));
             let over = control.stopped() || left == Some(Duration::ZERO);
@@ -171,9 +183,14 @@ impl Run {
             }
             if over && !draining {
                 draining = source.stop()?;
+                patience = Instant::now() + Pipeline::GRACE;
                 if !draining {
                     break;
                 }
+            }
+            if draining && Instant::now() > patience {
+                self.count_the_rest(source, &mut own)?;
+                break;
             }
         }
         for at in 0..stages.len() {
@@ -183,6 +200,32 @@ impl Run {
         }
         self.account(source, stages);
         Ok(())
+    }
+
+    /// What the operators had no time for: events of the source that nobody sees.
+    fn count_the_rest(&mut self, source: &mut dyn Source, own: &mut Vec<u8>) -> Result<()> {
+        let schema = self.schema.clone();
+        own.resize(self.most * schema.stride(), 0);
+        loop {
+            let fill = source.fill(own, Duration::ZERO)?;
+            let batch = Batch::new(&own[..(fill.records * schema.stride()).min(own.len())], &schema);
+            let events = self.events(&batch);
+            self.summary.events += events;
+            self.summary.lost.queue += events;
+            if fill.records == 0 || fill.end {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Makes the next batch as long as the operators get through in time, by how long they took over this one.
+    fn pace(&mut self, records: usize, took: Duration) {
+        self.at_once = if took > Pipeline::LONG {
+            let share = Pipeline::LONG.as_secs_f64() / took.as_secs_f64();
+            ((records as f64 * share) as usize).max(1)
+        } else {
+            (2 * self.at_once).min(self.most)
+        };
     }
 
     /// One batch from the source through the operators. Returns the records filled, and whether the run ends.
@@ -196,7 +239,7 @@ impl Run {
     ) -> Result<(usize, bool)> {
         let schema = self.schema.clone();
         let stride = schema.stride();
-        let room = (Pipeline::BATCH_BYTES / stride).max(1) * stride;
+        let room = self.at_once * stride;
         if let Some((first, rest)) = stages.split_first_mut()
             && let Some(head) = first.operator.head()
         {
@@ -222,13 +265,17 @@ impl Run {
             };
             drop(batch);
             first.count(fill.records, kept, step, time);
+            self.pace(fill.records, start.elapsed());
             return Ok((fill.records, fill.end || over));
         }
         own.resize(room, 0);
         let fill = source.fill(own, wait)?;
         let mut batch = Batch::new(&own[..(fill.records * stride).min(room)], &schema);
         self.summary.events += self.events(&batch);
+        let start = Instant::now();
         let over = fill.records > 0 && self.pass(stages, &mut batch)?;
+        drop(batch);
+        self.pace(fill.records, start.elapsed());
         Ok((fill.records, fill.end || over))
     }
 

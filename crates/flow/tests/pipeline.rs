@@ -183,6 +183,50 @@ fn a_run_can_be_stopped() {
     assert!(summary.events < u64::from(u32::MAX));
 }
 
+/// Takes its time over each record.
+struct Slow;
+
+impl Operator for Slow {
+    fn name(&self) -> &str {
+        "slow"
+    }
+
+    fn process(&mut self, _: &Schema, batch: &mut Batch<'_>) -> Result<Step> {
+        std::thread::sleep(Duration::from_millis(batch.len() as u64));
+        Ok(Step::Next)
+    }
+}
+
+/// Numbers that the kernel keeps making, and what it still holds when it is told to stop.
+struct Live(Box<dyn Source>);
+
+impl Source for Live {
+    fn schema(&self) -> &Schema {
+        self.0.schema()
+    }
+
+    fn fill(&mut self, buffer: &mut [u8], wait: Duration) -> Result<Fill> {
+        self.0.fill(buffer, wait)
+    }
+
+    fn stop(&mut self) -> Result<bool> {
+        Ok(true)
+    }
+}
+
+#[test]
+fn a_slow_operator_does_not_hold_the_end_up_and_what_it_did_not_see_is_counted() {
+    const RECORDS: u64 = 50_000;
+    let pipeline = Pipeline::new(Box::new(Live(numbers(RECORDS as u32)))).operator(Box::new(Slow));
+    let rows = Collect::default();
+    let summary =
+        pipeline.sink(Box::new(rows.clone())).run(&Control::new(Some(Duration::from_millis(100))), |_| {}).unwrap();
+    // All of them would take 50 seconds.
+    assert!(summary.elapsed < Duration::from_secs(20), "{summary:?}");
+    assert_eq!((summary.events, summary.kept + summary.lost.queue), (RECORDS, RECORDS), "{summary:?}");
+    assert!(summary.lost.queue > 10_000, "{summary:?}");
+}
+
 #[test]
 fn expressions_that_cannot_be_meant_are_refused() {
     for bad in ["", "n", "==3", "n==1,,"] {

@@ -72,7 +72,13 @@ pub(super) fn linker(engine: &wasmtime::Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
+/// Fuel that a line of the log takes: the host does the work of so many instructions, and a guest that logs without end comes
+/// to an end.
+const LOG_FUEL: u64 = 500;
+
 fn log(mut caller: Caller<'_, State>, ptr: u32, len: u32) -> wasmtime::Result<()> {
+    let left = caller.get_fuel()?.checked_sub(LOG_FUEL).ok_or(Trap::OutOfFuel)?;
+    caller.set_fuel(left)?;
     let Some(memory) = caller.data().memory else {
         // A start function that logs before the exports are known: its line is not worth a trap.
         return Ok(());
