@@ -35,7 +35,7 @@ lint: setup-lint ## formatting, clippy and rustdoc without a warning, then `make
 deny: setup-lint ## licences, bans and sources of the dependencies (deny.toml)
 	$(CARGO) deny --locked check licenses bans sources
 
-fuzz: setup-fuzz ## feed generated and damaged modules and recordings to skep's readers for a minute each, guided by coverage
+fuzz: setup-fuzz ## feed generated and damaged modules and recordings to skep's readers and compiler for a minute each, guided by coverage
 	$(XTASK) fuzz
 
 bench: build setup-bench ## measure skep beside native programs; rewrites benches/RESULTS.md

@@ -52,7 +52,7 @@ const ENTROPY_SEEDS: u64 = 200;
 type Seeds = fn(&Path) -> Result<String>;
 
 /// The targets, and what their corpus begins with.
-const TARGETS: &[(&str, Seeds)] = &[("inspect", modules), ("record", recordings)];
+const TARGETS: &[(&str, Seeds)] = &[("inspect", modules), ("compile", modules), ("record", recordings)];
 
 /// Builds and runs the targets; 1 if one found something.
 pub(crate) fn run(args: &Args) -> Result<u8> {
