@@ -28,7 +28,7 @@ fn kernel_hello_runs() {
         return;
     }
     let hello = "examples/hello/hello.wasm";
-    assert_eq!(exec(hello, "add", &["40", "2"]), (0, "42\n".to_owned(), "fuel used: 0 of 10000000\n".to_owned()));
+    assert_eq!(exec(hello, "add", &["40", "2"]), (0, "42\n".to_owned(), "fuel used: 0 of 8000000\n".to_owned()));
     assert_eq!(exec(hello, "add", &["-40", "2"]).1, "-38\n");
     let (code, out, err) = exec(hello, "fibonacci", &["90"]);
     assert_eq!((code, out.as_str()), (0, "2880067194370816120\n"), "{err}");

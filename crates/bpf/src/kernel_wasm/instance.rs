@@ -16,8 +16,9 @@ use super::{LoadOptions, Loaded};
 /// What fills the guards around an instance.
 const GUARD_BYTE: u8 = 0xa5;
 
-/// Fuel when the caller does not say: as a rule spent in less than the 250 ms after which the kernel ends a loop.
-pub const DEFAULT_FUEL: u64 = 10_000_000;
+/// Fuel when the caller does not say: fewer rounds than the 8,388,608 after which kernels before 6.13 end a loop, and as
+/// a rule spent in less than the 250 ms after which later ones do.
+pub const DEFAULT_FUEL: u64 = 8_000_000;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
