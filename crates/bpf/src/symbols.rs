@@ -1,6 +1,8 @@
 //! From addresses to names, by blazesym: the kernel, ELF and DWARF, perf maps of JITs, files as the process sees them
 //! (through `/proc/PID/map_files`, so a container's own root is the one that counts).
 
+mod demangle;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
@@ -16,6 +18,8 @@ use blazesym::{
     },
 };
 use skep_event::Frame;
+
+use demangle::demangled;
 
 /// Addresses whose frames are remembered at most, before everything is forgotten.
 const REMEMBERED: usize = 200_000;
@@ -38,7 +42,8 @@ impl Symbols {
     /// A resolver that knows nothing yet.
     pub fn new() -> Self {
         Self {
-            blazesym: Blazesym::builder().enable_inlined_fns(true).build(),
+            // blazesym would take the C function `f` for the mangled type `float`.
+            blazesym: Blazesym::builder().enable_inlined_fns(true).enable_demangling(false).build(),
             normalizer: Normalizer::builder().enable_build_ids(true).build(),
             known: HashMap::new(),
         }
@@ -137,7 +142,7 @@ fn frames_of(symbol: &Sym<'_>, address: u64, kernel: bool) -> Vec<Frame> {
     };
     let frame = |name: &str, code: Option<(String, u32)>| {
         let (file, line) = code.unwrap_or_default();
-        Frame { address, name: name.to_owned(), module: module.clone(), file, line, kernel, ..Frame::default() }
+        Frame { address, name: demangled(name), module: module.clone(), file, line, kernel, ..Frame::default() }
     };
     let place = |code: &blazesym::symbolize::CodeInfo<'_>| {
         let path: PathBuf = code.to_path().into_owned();
