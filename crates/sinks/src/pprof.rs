@@ -194,6 +194,11 @@ impl Builder {
     }
 }
 
+/// The format has no larger numbers.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 impl Pprof {
     pub(crate) fn new(output: Output, options: &Options) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
@@ -221,16 +226,17 @@ impl Pprof {
         builder.profile.duration_nanos = elapsed_ns;
         let (thread, pid) = (builder.string("thread"), builder.string("pid"));
         for row in self.profile.rows() {
-            let mut value = vec![row.count as i64];
+            let count = number(row.count);
+            let mut value = vec![count];
             match self.options.measure {
-                Measure::Samples if as_time => value.push(row.count as i64 * period),
+                Measure::Samples if as_time => value.push(count.saturating_mul(period)),
                 Measure::Samples => {}
-                Measure::Wait | Measure::Duration => value.push(row.value as i64),
+                Measure::Wait | Measure::Duration => value.push(number(row.value)),
             }
             let location_id = row.frames.iter().rev().map(|frame| builder.location(frame)).collect();
             let label = vec![
                 proto::Label { key: thread, str: builder.string(&row.comm), num: 0 },
-                proto::Label { key: pid, str: 0, num: row.pid as i64 },
+                proto::Label { key: pid, str: 0, num: number(row.pid) },
             ];
             builder.profile.sample.push(proto::Sample { location_id, value, label });
         }

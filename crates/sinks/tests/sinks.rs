@@ -1,6 +1,7 @@
 //! Every sink over the same five events, against the files of `tests/golden`. `BLESS=1` writes them anew.
 
 use skep_abi::event_context::EventContext;
+use skep_error::Kind;
 use skep_event::{
     Batch, Frame, StackTable,
     context::{self, tail},
@@ -173,6 +174,33 @@ fn a_difference_shows_both_profiles_and_refuses_what_is_none() {
     assert!(svg.contains("<title>c") && svg.contains("%"));
     let error = skep_sinks::diff::svg("main;a 10\n", "<svg>", "diff").unwrap_err();
     assert!(error.to_string().contains("second profile"));
+}
+
+#[test]
+fn weights_whose_sum_no_number_holds_are_refused_or_stay_the_largest_number() {
+    let (huge, small) = (format!("a;b {}\na;c {}\n", u64::MAX, u64::MAX), "a;b 1\n");
+    for (before, after, which) in [(huge.as_str(), small, "first"), (small, huge.as_str(), "second")] {
+        let error = skep_sinks::diff::svg(before, after, "diff").unwrap_err();
+        assert!(error.kind() == Kind::BadInput && error.to_string().contains(which), "{error}");
+    }
+    let most = format!("a;b {}\n", 1u64 << 55);
+    skep_sinks::diff::svg(&most, small, "diff").unwrap();
+    skep_sinks::diff::svg(small, &most, "diff").unwrap();
+    // Numbers of a recording that means no good.
+    let options = Options { measure: Measure::Samples, ..options() };
+    let formats = Format::ALL.iter().filter(|format| format.is_of_stacks() || **format == Format::Histogram);
+    for (format, count) in formats.flat_map(|format| [(format, u64::MAX), (format, 0)]) {
+        let (output, _) = Output::memory();
+        let mut source = given();
+        for record in source.records.chunks_exact_mut(context::STRIDE) {
+            record[tail::COUNT..tail::COUNT + 8].copy_from_slice(&count.to_le_bytes());
+        }
+        let ran = Pipeline::new(source).sink(format.sink(output, &options)).run(&Default::default(), |_| {});
+        match format {
+            Format::FlameGraph if count > 0 => assert_eq!(ran.unwrap_err().kind(), Kind::BadInput),
+            _ => drop(ran.unwrap()),
+        }
+    }
 }
 
 #[test]
