@@ -30,6 +30,20 @@ __attribute__((noinline)) void hot_inside(volatile unsigned *n) { for (int i = 0
 int main(void) { volatile unsigned n = 0; for (;;) hot_inside(&n); }
 ";
 
+/// Ends a fifth of a second after it has called its last function for the first time.
+const SHORT: &str = "\
+#include <time.h>
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
+__attribute__((noinline)) void hot_first(volatile unsigned *n) { for (int i = 0; i < 1000000; i++) ++*n; }
+__attribute__((noinline)) void hot_last(volatile unsigned *n) { for (int i = 0; i < 1000000; i++) --*n; }
+int main(void) {
+    volatile unsigned n = 0;
+    double start = now();
+    while (now() < start + 4) hot_first(&n);
+    while (now() < start + 4.2) hot_last(&n);
+}
+";
+
 /// Puts a program of its own into executable memory, calls it for ever, and says in `/tmp/perf-PID.map` what it is called.
 const JIT: &str = r#"
 #include <stdio.h>
@@ -155,6 +169,21 @@ fn kernel_a_program_in_a_mount_namespace_is_named_by_the_file_that_it_sees() {
     let profile = succeeds(&["profile", "cpu", "-d", "1s", "--pid", &inside.pid(), "--format", "folded"]);
     let most = profile.stdout.iter().max_by_key(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap());
     assert!(most.unwrap().contains("hot_inside"), "{}", profile.text());
+}
+
+#[test]
+fn kernel_the_last_function_of_a_program_that_has_ended_is_named() {
+    if !kernel_gate("profile of a program that ends") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("short");
+    compile(SHORT, &program, &[]);
+    let short = Program::start(&mut Command::new(&program));
+    let profile = succeeds(&["profile", "cpu", "-d", "6s", "--pid", &short.pid(), "--format", "folded"]);
+    for name in ["hot_first", "hot_last"] {
+        assert!(profile.stdout.iter().any(|line| line.contains(name)), "{name}\n{}", profile.text());
+    }
 }
 
 #[test]
