@@ -44,6 +44,19 @@ int main(void) {
 }
 ";
 
+/// Asks for its number as a 32-bit program does: call 20 of i386, which is `writev` of x86-64. Given an argument, for ever.
+#[cfg(target_arch = "x86_64")]
+const OLD_CALL: &str = r#"
+#include <unistd.h>
+int main(int count, char **arguments) {
+    do {
+        long result;
+        __asm__ volatile("int $0x80" : "=a"(result) : "a"(20L), "b"(0x5ce9L) : "memory", "r8", "r9", "r10", "r11");
+        usleep(1000);
+    } while (count > 1);
+}
+"#;
+
 /// Puts a program of its own into executable memory, calls it for ever, and says in `/tmp/perf-PID.map` what it is called.
 const JIT: &str = r#"
 #include <stdio.h>
@@ -184,6 +197,34 @@ fn kernel_the_last_function_of_a_program_that_has_ended_is_named() {
     for name in ["hot_first", "hot_last"] {
         assert!(profile.stdout.iter().any(|line| line.contains(name)), "{name}\n{}", profile.text());
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn kernel_a_call_of_32_bits_is_not_taken_for_the_one_of_its_number() {
+    if !kernel_gate("trace of calls of i386") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("old-call");
+    compile(OLD_CALL, &program, &[]);
+    if !Command::new(&program).status().unwrap().success() {
+        println!("left out: this kernel takes no calls of i386");
+        return;
+    }
+    let old = Program::start(Command::new(&program).arg("for ever"));
+    let trace = |more: &[&str]| {
+        let pid = old.pid();
+        let common: &[&str] = &["trace", "syscall", "-d", "1s", "--pid", &pid, "--arguments", "--format", "jsonl"];
+        succeeds(&[common, more].concat())
+    };
+    let calls = trace(&[]);
+    let of_i386 = |line: &&String| line.contains(r#""syscall":"i386:20""#);
+    let call = calls.stdout.iter().find(of_i386).unwrap_or_else(|| panic!("{}", calls.text()));
+    assert!(call.contains(r#""arg0":23785"#), "{call}");
+    assert!(!calls.text().contains("writev"), "{}", calls.text());
+    let writes = trace(&["--syscall", "writev"]);
+    assert!(writes.stdout.is_empty(), "{}", writes.text());
 }
 
 #[test]
