@@ -217,6 +217,41 @@ fn formats_are_chosen_by_name_and_ending() {
 }
 
 #[test]
+fn an_output_takes_nothing_away_before_it_is_written_and_waits_for_no_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("old"), "what was there").unwrap();
+    drop((Output::create(&path("old")).unwrap(), Output::create(&path("new")).unwrap()));
+    assert_eq!(std::fs::read_to_string(path("old")).unwrap(), "what was there");
+    assert!(!path("new").exists());
+    for name in ["old", "new"] {
+        let mut output = Output::create(&path(name)).unwrap();
+        output.write(b"now").unwrap();
+        output.flush().unwrap();
+        assert_eq!(std::fs::read_to_string(path(name)).unwrap(), "now");
+    }
+    Output::create(&path("old")).unwrap().flush().unwrap();
+    assert_eq!(std::fs::read_to_string(path("old")).unwrap(), "", "a run without rows leaves an empty file");
+
+    std::fs::hard_link(path("new"), path("link")).unwrap();
+    let error = Output::check_apart(&path("link"), &path("new")).unwrap_err();
+    assert!(error.kind() == Kind::Usage && error.to_string().contains("link is the same file"), "{error}");
+    Output::check_apart(&path("old"), &path("new")).unwrap();
+    Output::check_apart(&path("not there"), &path("new")).unwrap();
+
+    let fifo = path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let error = Output::create(&fifo).err().unwrap();
+    assert!(error.kind() == Kind::Io && error.to_string().contains("nobody reads"), "{error}");
+    let reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    let mut output = Output::create(&fifo).unwrap();
+    output.write(b"now").and_then(|()| output.flush()).unwrap();
+    let mut read = [0; 3];
+    (&reader).read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"now");
+}
+
+#[test]
 fn an_empty_run_makes_valid_outputs() {
     for format in Format::ALL {
         let (output, bytes) = Output::memory();

@@ -15,7 +15,7 @@ use skep_runtime::{
     syscalls,
 };
 use skep_sandbox::Stop;
-use skep_sinks::Format;
+use skep_sinks::{Format, Output};
 
 use crate::console;
 
@@ -372,8 +372,11 @@ fn difference(args: &Diff) -> Result<u8> {
     let title = format!("{} → {}", args.before.display(), args.after.display());
     let svg = skep_sinks::diff::svg(&before, &after, &title)?;
     let mut output = match &args.output {
-        Some(path) => skep_sinks::Output::create(path)?,
-        None => skep_sinks::Output::stdout(),
+        Some(path) => {
+            [&args.before, &args.after].into_iter().try_for_each(|input| Output::check_apart(path, input))?;
+            Output::create(path)?
+        }
+        None => Output::stdout(),
     };
     end(output.write(&svg).and_then(|()| output.flush()))
 }

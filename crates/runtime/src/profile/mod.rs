@@ -146,18 +146,12 @@ pub fn replay(
         let since = format!("timestamp_ns>={time}");
         through.condition = Some(through.condition.map_or(since.clone(), |condition| format!("{since},{condition}")));
     }
-    if outputs.iter().any(|output| output.path.as_deref().is_some_and(|path| same_file(path, file))) {
-        return Err(Error::new(Kind::Usage, format!("{} cannot be both read and written", file.display())));
-    }
+    outputs.iter().filter_map(|output| output.path.as_deref()).try_for_each(|path| Output::check_apart(path, file))?;
     let name = Source::schema(&source).name().to_owned();
     let recorded = source.info().recorded;
     let period = recorded.sample_period_ns;
     let shown = Shown { name: &name, sample_period_ns: period, recorded: Some(recorded), arguments: true };
     Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report)
-}
-
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// What a profile of each collector counts.
