@@ -18,6 +18,9 @@ enum skep_lock_kind {
 	SKEP_LOCK_KERNEL = 2,
 };
 
+/* With the number of a system call: one of i386, whose numbers are others. */
+#define SKEP_I386 0x80000000u
+
 struct skep_event {
 	__u32 event_type;
 	__u32 pid;

@@ -5,7 +5,7 @@
 #define SKEP_SYSCALL_H
 
 struct pt_regs___x86 {
-	unsigned long r10, r9, r8, dx, si, di, ip, sp;
+	unsigned long bp, bx, r10, r9, r8, cx, dx, si, di, ip, sp;
 } __attribute__((preserve_access_index));
 
 struct user_pt_regs___arm64 {
@@ -13,6 +13,32 @@ struct user_pt_regs___arm64 {
 	__u64 sp;
 	__u64 pc;
 } __attribute__((preserve_access_index));
+
+/* Present on x86 only. */
+struct thread_info___x86 {
+	unsigned int status;
+} __attribute__((preserve_access_index));
+
+struct task_struct___x86 {
+	struct thread_info___x86 thread_info;
+} __attribute__((preserve_access_index));
+
+#define TS_COMPAT 2 /* of the kernel: a system call of 32 bits is under way */
+
+/* The number of the system call that a task enters, with SKEP_I386 where it is one of i386: int 0x80 and 32-bit programs, whose numbers
+ * are others. */
+static __always_inline __u32 skep_syscall_id(const struct bpf_raw_tracepoint_args *ctx)
+{
+	__u32 id = ctx->args[1];
+
+	if (bpf_core_field_exists(struct thread_info___x86, status)) {
+		const struct task_struct___x86 *task = (const void *)bpf_get_current_task_btf();
+
+		if (task->thread_info.status & TS_COMPAT)
+			id |= SKEP_I386;
+	}
+	return id;
+}
 
 /* Where the caller of a system call stands, and its stack. */
 static __always_inline void skep_caller(const void *regs, __u64 *ip, __u64 *sp)
@@ -30,11 +56,18 @@ static __always_inline void skep_caller(const void *regs, __u64 *ip, __u64 *sp)
 	}
 }
 
-static __always_inline void skep_args(const void *regs, __u64 args[6])
+static __always_inline void skep_args(const void *regs, __u32 id, __u64 args[6])
 {
 	const struct pt_regs___x86 *x86 = regs;
 
-	if (bpf_core_field_exists(x86->r10)) {
+	if (id & SKEP_I386) {
+		args[0] = (__u32)BPF_CORE_READ(x86, bx);
+		args[1] = (__u32)BPF_CORE_READ(x86, cx);
+		args[2] = (__u32)BPF_CORE_READ(x86, dx);
+		args[3] = (__u32)BPF_CORE_READ(x86, si);
+		args[4] = (__u32)BPF_CORE_READ(x86, di);
+		args[5] = (__u32)BPF_CORE_READ(x86, bp);
+	} else if (bpf_core_field_exists(x86->r10)) {
 		args[0] = BPF_CORE_READ(x86, di);
 		args[1] = BPF_CORE_READ(x86, si);
 		args[2] = BPF_CORE_READ(x86, dx);

@@ -83,7 +83,10 @@ int futex_enter(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!c || (id != c->futex && id != c->futex_waitv && id != c->futex_wait) || !skep_wanted(c))
 		return 0;
-	skep_args((const void *)ctx->args[0], args);
+	/* Programs of 32 bits have other numbers: what has the one of futex there is another call. */
+	if (skep_syscall_id(ctx) != id)
+		return 0;
+	skep_args((const void *)ctx->args[0], id, args);
 	lock = args[0];
 	if (id == c->futex) {
 		flags = args[1];

@@ -21,10 +21,13 @@ SEC("raw_tp/sys_enter")
 int enter(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
-	__u32 id = ctx->args[1];
 	struct call *call;
+	__u32 id;
 
-	if (!c || !skep_wanted(c) || !skep_wants_syscall(c, id))
+	if (!c || !skep_wanted(c))
+		return 0;
+	id = skep_syscall_id(ctx);
+	if (!skep_wants_syscall(c, id))
 		return 0;
 	call = bpf_task_storage_get(&calls, bpf_get_current_task_btf(), 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!call) {
@@ -33,7 +36,7 @@ int enter(struct bpf_raw_tracepoint_args *ctx)
 	}
 	call->id = id;
 	if (c->flags & SKEP_ARGS)
-		skep_args((const void *)ctx->args[0], call->args);
+		skep_args((const void *)ctx->args[0], id, call->args);
 	call->start_ns = bpf_ktime_get_ns();
 	return 0;
 }

@@ -1,6 +1,9 @@
 //! From addresses to names, by blazesym: the kernel, ELF and DWARF, perf maps of JITs, files as the process sees them
 //! (through `/proc/PID/map_files`, so a container's own root is the one that counts).
 
+mod demangle;
+mod maps;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
@@ -12,10 +15,13 @@ use blazesym::{
     normalize::{Normalizer, UserMeta},
     symbolize::{
         Input, Sym, Symbolized, Symbolizer as Blazesym,
-        source::{Kernel, Process, Source},
+        source::{Elf, Kernel, Process, Source},
     },
 };
 use skep_event::Frame;
+
+use demangle::demangled;
+use maps::KeptMaps;
 
 /// Addresses whose frames are remembered at most, before everything is forgotten.
 const REMEMBERED: usize = 200_000;
@@ -24,6 +30,7 @@ const REMEMBERED: usize = 200_000;
 pub struct Symbols {
     blazesym: Blazesym,
     normalizer: Normalizer,
+    maps: KeptMaps,
     /// By process (0 is the kernel) and address: the frames of that address, those of inlined functions first.
     known: HashMap<(u32, u64), Arc<[Frame]>>,
 }
@@ -38,8 +45,10 @@ impl Symbols {
     /// A resolver that knows nothing yet.
     pub fn new() -> Self {
         Self {
-            blazesym: Blazesym::builder().enable_inlined_fns(true).build(),
+            // blazesym would take the C function `f` for the mangled type `float`.
+            blazesym: Blazesym::builder().enable_inlined_fns(true).enable_demangling(false).build(),
             normalizer: Normalizer::builder().enable_build_ids(true).build(),
+            maps: KeptMaps::default(),
             known: HashMap::new(),
         }
     }
@@ -77,13 +86,17 @@ impl Symbols {
     fn learn(&mut self, pid: u32, places: &[u64]) {
         let source = match pid {
             0 => Source::Kernel(Kernel::default()),
-            pid => Source::Process(Process::new(Pid::from(pid))),
+            pid => {
+                self.maps.keep(pid);
+                Source::Process(Process::new(Pid::from(pid)))
+            }
         };
         let symbolized = match self.blazesym.symbolize(&source, Input::AbsAddr(places)) {
             Ok(symbolized) => symbolized,
             Err(error) => {
-                // The process has gone, or its files cannot be read: frames keep their addresses.
+                // The process has gone, or its files cannot be read.
                 tracing::debug!("symbols of process {pid}: {error:#}");
+                self.learn_from_kept_maps(pid, places);
                 return;
             }
         };
@@ -102,10 +115,36 @@ impl Symbols {
         }
     }
 
+    /// What the files say that a process had mapped when it was last seen alive; addresses of a process that never was stay what they
+    /// are.
+    fn learn_from_kept_maps(&mut self, pid: u32, places: &[u64]) {
+        let mut there = HashMap::new();
+        for &place in places {
+            let Some(mapping) = self.maps.find(pid, place) else { continue };
+            let (file, file_offset) = (&mapping.file, mapping.file_offset(place));
+            let source = Source::Elf(Elf::new(&file.path));
+            let symbolized = || self.blazesym.symbolize_single(&source, Input::FileOffset(file_offset)).ok();
+            let there = *there.entry(&file.path).or_insert_with(|| file.is_there());
+            let frames = match there.then(symbolized).flatten() {
+                Some(Symbolized::Sym(symbol)) => frames_of(&symbol, place, false),
+                _ => vec![Frame {
+                    address: place,
+                    module: file.path.to_string_lossy().into_owned(),
+                    build_id: file.build_id.as_deref().map(hex).unwrap_or_default(),
+                    file_offset,
+                    ..Frame::default()
+                }],
+            };
+            self.known.insert((pid, place), frames.into());
+        }
+    }
+
     /// Keeps what a later look at the file needs: its path, build id and offset.
     fn place_in_files(&mut self, pid: u32, places: &mut [u64]) {
         places.sort_unstable();
-        let Ok(output) = self.normalizer.normalize_user_addrs(Pid::from(pid), places) else { return };
+        let Ok(output) = self.normalizer.normalize_user_addrs(Pid::from(pid), places) else {
+            return self.learn_from_kept_maps(pid, places);
+        };
         for (&place, &(file_offset, meta)) in places.iter().zip(&output.outputs) {
             let mut frame = Frame { address: place, file_offset, ..Frame::default() };
             match output.meta.get(meta) {
@@ -117,6 +156,10 @@ impl Symbols {
             }
             self.known.insert((pid, place), Arc::new([frame]));
         }
+        // One that has ended and that nobody has waited for yet has empty maps.
+        let nowhere = |place: &&u64| self.known.get(&(pid, **place)).is_some_and(|frames| frames[0].module.is_empty());
+        let nowhere: Vec<u64> = places.iter().filter(nowhere).copied().collect();
+        self.learn_from_kept_maps(pid, &nowhere);
     }
 }
 
@@ -137,7 +180,7 @@ fn frames_of(symbol: &Sym<'_>, address: u64, kernel: bool) -> Vec<Frame> {
     };
     let frame = |name: &str, code: Option<(String, u32)>| {
         let (file, line) = code.unwrap_or_default();
-        Frame { address, name: name.to_owned(), module: module.clone(), file, line, kernel, ..Frame::default() }
+        Frame { address, name: demangled(name), module: module.clone(), file, line, kernel, ..Frame::default() }
     };
     let place = |code: &blazesym::symbolize::CodeInfo<'_>| {
         let path: PathBuf = code.to_path().into_owned();
@@ -163,6 +206,32 @@ mod tests {
     fn an_address_of_this_process_has_its_name() {
         let frames = Symbols::new().resolve(std::process::id(), &[known_function() + 1]);
         assert!(frames.iter().any(|frame| frame.name.contains("known_function")), "{frames:?}");
+    }
+
+    #[test]
+    fn code_of_a_process_that_has_gone_is_placed_in_the_file_that_it_had_mapped() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = child.id();
+        let maps = || std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+        let is_code = |line: &&str| line.contains(" r-xp ") && line.contains('/');
+        let code = std::iter::repeat_with(|| maps().lines().find(is_code).map(str::to_owned)).flatten().next().unwrap();
+        let start = u64::from_str_radix(code.split_once('-').unwrap().0, 16).unwrap();
+        let file = code.rsplit_once(' ').unwrap().1;
+        let mut symbols = Symbols::new();
+        let mut check = |address: u64| {
+            for frame in symbols.resolve(pid, &[address]) {
+                assert!(frame.module == file || !frame.name.is_empty(), "{frame:?}");
+                assert!(!frame.name.is_empty() || frame.file_offset > 0 && !frame.build_id.is_empty(), "{frame:?}");
+            }
+        };
+        check(start + 0x40);
+        child.kill().unwrap();
+        while !maps().is_empty() {
+            std::thread::yield_now();
+        }
+        check(start + 0x80);
+        child.wait().unwrap();
+        check(start + 0xc0);
     }
 
     #[test]

@@ -8,6 +8,9 @@ use skep_abi::event_context::{self, MEMBERS, MemberType};
 /// Bytes of a record.
 pub const STRIDE: usize = 176;
 
+/// Set in `syscall_id` for a system call of i386 (a 32-bit program, or `int 0x80`): its numbers are not those of x86-64.
+pub const I386: u32 = 1 << 31;
+
 /// Offsets and lengths of what follows the event.
 pub mod tail {
     /// The thread's name, 16 bytes.

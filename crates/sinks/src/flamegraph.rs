@@ -40,10 +40,26 @@ impl Sink for FlameGraph {
         if summary.lost.unwanted() > 0 {
             options.subtitle = Some(summary.lost.to_string());
         }
-        let svg = draw(&mut options, &self.profile.folded())?;
+        let mut lines = self.profile.folded();
+        // What has no width cannot be drawn, and a graph of nothing else is an error to what draws it.
+        lines.retain(|line| !line.ends_with(" 0"));
+        check_sum(lines.iter().map(String::as_str), MAX_SUM)?;
+        let svg = draw(&mut options, &lines)?;
         self.output.write(&svg)?;
         self.output.flush()
     }
+}
+
+/// What the weights of a graph may add up to: more does not fit into what it is drawn with. As nanoseconds a century.
+const MAX_SUM: u64 = 1 << 62;
+
+/// Refuses folded lines whose weights add up to more than `most`.
+pub(crate) fn check_sum<'a>(mut lines: impl Iterator<Item = &'a str>, most: u64) -> Result<()> {
+    let weight = |line: &str| line.rsplit_once(' ').and_then(|(_, weight)| weight.trim_end().parse().ok()).unwrap_or(0);
+    let sum = lines.try_fold(0u64, |sum, line| sum.checked_add(weight(line)).filter(|sum| *sum <= most));
+    let refusal =
+        || Error::new(Kind::BadInput, format!("its weights add up to more than {most}, which no graph shows"));
+    sum.map(drop).ok_or_else(refusal)
 }
 
 /// Draws folded lines; a graph that says so where there are none.

@@ -33,7 +33,7 @@ mod terminal;
 mod top;
 
 pub use format::Format;
-pub use options::{Measure, Options};
+pub use options::{Measure, Options, Recorded};
 pub use output::Output;
 pub use stack_profile::{Row, StackProfile};
 pub use top::duration_text;

@@ -1,7 +1,13 @@
-use skep_error::{Result, ResultExt as _};
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+};
+use skep_error::{Error, Kind, Result, ResultExt as _};
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, Write},
+    mem,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -17,16 +23,34 @@ pub struct Output {
 }
 
 impl Output {
-    /// Creates or truncates the file; `-` is standard output.
+    /// Opens or creates the file; `-` is standard output. What the file holds goes when the first byte is written or the output is
+    /// flushed, not before: a run that cannot start takes nothing away, and leaves no new file.
     ///
     /// # Errors
-    /// `Io`, `NotFound` or `Permission` if it cannot be written.
+    /// `Io`, `NotFound` or `Permission` if it cannot be written; `Io` for a FIFO that nobody reads.
     pub fn create(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::stdout());
         }
-        let file = File::create(path).context(|| format!("creating {}", path.display()))?;
+        let file = Untouched::open(path).context(|| format!("creating {}", path.display()))?;
         Ok(Self { to: Box::new(BufWriter::with_capacity(BUFFER, file)), path: Some(path.to_owned()) })
+    }
+
+    /// Refuses an output that is the same file as an input, whatever their names: by device and inode.
+    ///
+    /// # Errors
+    /// `Usage` if it is.
+    pub fn check_apart(output: &Path, input: &Path) -> Result<()> {
+        let file = |path| fs::metadata(path).ok().filter(fs::Metadata::is_file);
+        match (file(output), file(input)) {
+            (Some(to), Some(from)) if (to.dev(), to.ino()) == (from.dev(), from.ino()) => {
+                let names =
+                    if output == input { String::new() } else { format!(" ({} is the same file)", output.display()) };
+                Err(Error::new(Kind::Usage, format!("{} cannot be both read and written{names}", input.display()))
+                    .help("name another file as output"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Standard output.
@@ -67,6 +91,67 @@ impl Write for Output {
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
+    }
+}
+
+/// A file that keeps what it holds until something is written.
+struct Untouched {
+    file: File,
+    /// Where it is, if it is new: it goes again if nothing is written.
+    new: Option<PathBuf>,
+    begun: bool,
+}
+
+impl Untouched {
+    fn open(path: &Path) -> Result<Self> {
+        let mut options = File::options();
+        // Without this flag opening a FIFO waits until somebody reads it.
+        options.write(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+        let (file, new) = match options.clone().create_new(true).open(path) {
+            // Also a link to a file that is not there yet.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => (options.create(true).open(path), None),
+            created => (created, Some(path.to_owned())),
+        };
+        let file = file.map_err(|error| {
+            let fifo = fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
+            match Errno::from_io_error(&error) {
+                Some(Errno::NXIO) if fifo => Error::new(Kind::Io, "it is a FIFO that nobody reads")
+                    .help("start what reads it first, or name a file"),
+                _ => Error::io(error),
+            }
+        })?;
+        // What is written waits for a slow reader.
+        let blocking = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK));
+        blocking.map_err(|errno| Error::io(errno.into()))?;
+        Ok(Self { file, new, begun: false })
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if !mem::replace(&mut self.begun, true) && self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+}
+
+impl Write for Untouched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.begin()?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.begin()?;
+        self.file.flush()
+    }
+}
+
+impl Drop for Untouched {
+    fn drop(&mut self) {
+        if let Some(path) = self.new.take().filter(|_| !self.begun) {
+            // Nobody misses an empty file that cannot be removed.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

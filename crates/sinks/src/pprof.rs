@@ -4,18 +4,14 @@ use prost::Message;
 use skep_error::{Result, ResultExt as _};
 use skep_event::{Batch, Frame, Schema, StackTable};
 use skep_flow::{Sink, Summary};
-use std::{
-    collections::HashMap,
-    io::Write as _,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::HashMap, io::Write as _};
 
 /// `perftools.profiles`, gzipped: what `go tool pprof` and its web view read.
 pub(crate) struct Pprof {
     output: Output,
     profile: StackProfile,
     options: Options,
-    started_ns: i64,
+    started_ns: u64,
 }
 
 /// The messages of `profile.proto`, field numbers as published by pprof.
@@ -194,13 +190,18 @@ impl Builder {
     }
 }
 
+/// The format has no larger numbers.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 impl Pprof {
     pub(crate) fn new(output: Output, options: &Options) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-        Self { output, profile: StackProfile::new(options), options: options.clone(), started_ns: now }
+        let started_ns = options.started_ns();
+        Self { output, profile: StackProfile::new(options), options: options.clone(), started_ns }
     }
 
-    fn build(&self, elapsed_ns: i64) -> proto::Profile {
+    fn build(&self, elapsed_ns: u64) -> proto::Profile {
         let mut builder = Builder::new();
         let period = self.options.sample_period_ns as i64;
         let (name, as_time) = match self.options.measure {
@@ -217,20 +218,21 @@ impl Pprof {
         builder.profile.period_type = types.last().cloned();
         builder.profile.sample_type = types;
         builder.profile.period = period;
-        builder.profile.time_nanos = self.started_ns;
-        builder.profile.duration_nanos = elapsed_ns;
+        builder.profile.time_nanos = number(self.started_ns);
+        builder.profile.duration_nanos = number(elapsed_ns);
         let (thread, pid) = (builder.string("thread"), builder.string("pid"));
         for row in self.profile.rows() {
-            let mut value = vec![row.count as i64];
+            let count = number(row.count);
+            let mut value = vec![count];
             match self.options.measure {
-                Measure::Samples if as_time => value.push(row.count as i64 * period),
+                Measure::Samples if as_time => value.push(count.saturating_mul(period)),
                 Measure::Samples => {}
-                Measure::Wait | Measure::Duration => value.push(row.value as i64),
+                Measure::Wait | Measure::Duration => value.push(number(row.value)),
             }
             let location_id = row.frames.iter().rev().map(|frame| builder.location(frame)).collect();
             let label = vec![
                 proto::Label { key: thread, str: builder.string(&row.comm), num: 0 },
-                proto::Label { key: pid, str: 0, num: row.pid as i64 },
+                proto::Label { key: pid, str: 0, num: number(row.pid) },
             ];
             builder.profile.sample.push(proto::Sample { location_id, value, label });
         }
@@ -253,7 +255,7 @@ impl Sink for Pprof {
     }
 
     fn finish(&mut self, _: &Schema, summary: &Summary) -> Result<()> {
-        let bytes = self.build(summary.elapsed.as_nanos() as i64).encode_to_vec();
+        let bytes = self.build(self.options.elapsed_ns(summary.elapsed)).encode_to_vec();
         let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
         gzip.write_all(&bytes).context(|| "compressing the profile")?;
         self.output.write(&gzip.finish().context(|| "compressing the profile")?)?;

@@ -100,12 +100,13 @@ impl StackProfile {
 
     /// The stacks with their frames, heaviest first, equal ones by name.
     pub fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = self.weights.iter().map(|(key, weight)| self.row(key, *weight)).collect();
-        rows.sort_by_cached_key(|row| {
+        let mut rows: Vec<_> = self.weights.iter().map(|(key, weight)| (key, self.row(key, *weight))).collect();
+        rows.sort_by_cached_key(|(key, row)| {
             let labels: Vec<String> = row.frames.iter().map(Frame::label).collect();
-            (std::cmp::Reverse(row.value), row.comm.clone(), row.pid, labels)
+            // Different addresses may have the same names.
+            (std::cmp::Reverse(row.value), row.comm.clone(), row.pid, labels, key.user, key.kernel)
         });
-        rows
+        rows.into_iter().map(|(_, row)| row).collect()
     }
 
     fn row(&self, key: &Key, weight: Weight) -> Row {

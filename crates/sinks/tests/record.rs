@@ -2,7 +2,10 @@
 
 use skep_abi::event_context::EventContext;
 use skep_error::Kind;
-use skep_event::{Frame, Schema, StackTable, context};
+use skep_event::{
+    Frame, Schema, StackTable,
+    context::{self, tail},
+};
 use skep_flow::{Fill, Pipeline, Source, operators::Filter};
 use skep_sinks::{Format, Options, Output, record::RecordSource};
 use std::{path::Path, time::Duration};
@@ -33,6 +36,7 @@ impl Source for Numbers {
             event.write_to(&mut head);
             slot.fill(0);
             slot[..88].copy_from_slice(&head);
+            slot[tail::COUNT] = 1;
             self.next += 1;
             records += 1;
         }
@@ -186,6 +190,33 @@ fn a_replay_is_deterministic() {
     let (kept, first) = replay();
     assert_eq!(kept, 1000);
     assert_eq!(replay().1, first);
+}
+
+#[test]
+fn every_format_of_a_replay_is_the_same_every_time_and_about_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x.skep");
+    let live = Options { sample_period_ns: 10_101_010, ..Options::default() };
+    let (output, bytes) = Output::memory();
+    let source = Numbers { schema: context::schema(), stacks: StackTable::new(), next: 0, end: 20_000 };
+    let recording = Pipeline::new(Box::new(source)).sink(Format::Record.sink(output, &live));
+    let took = recording.run(&Default::default(), |_| {}).unwrap().elapsed;
+    std::fs::write(&path, &*bytes.lock().unwrap()).unwrap();
+    let recorded = RecordSource::open(&path).unwrap().info().recorded;
+    assert_eq!((recorded.elapsed_ns, recorded.sample_period_ns), (took.as_nanos() as u64, 10_101_010));
+    assert!(recorded.started_ns > 1_700_000_000_000_000_000, "{recorded:?}");
+    let replay = |format: Format| {
+        let sample_period_ns = recorded.sample_period_ns;
+        let options = Options { recorded: Some(recorded), sample_period_ns, ..Options::default() };
+        let (output, bytes) = Output::memory();
+        let pipeline = Pipeline::new(Box::new(RecordSource::open(&path).unwrap()));
+        pipeline.sink(format.sink(output, &options)).run(&Default::default(), |_| {}).unwrap();
+        std::mem::take(&mut *bytes.lock().unwrap())
+    };
+    for format in Format::ALL {
+        let first = replay(*format);
+        assert!(first == replay(*format), "{} differs from one replay to the next", format.name());
+    }
 }
 
 /// Blocks as a writer makes them, whatever is in them.

@@ -1,6 +1,7 @@
 //! Every sink over the same five events, against the files of `tests/golden`. `BLESS=1` writes them anew.
 
 use skep_abi::event_context::EventContext;
+use skep_error::Kind;
 use skep_event::{
     Batch, Frame, StackTable,
     context::{self, tail},
@@ -176,6 +177,33 @@ fn a_difference_shows_both_profiles_and_refuses_what_is_none() {
 }
 
 #[test]
+fn weights_whose_sum_no_number_holds_are_refused_or_stay_the_largest_number() {
+    let (huge, small) = (format!("a;b {}\na;c {}\n", u64::MAX, u64::MAX), "a;b 1\n");
+    for (before, after, which) in [(huge.as_str(), small, "first"), (small, huge.as_str(), "second")] {
+        let error = skep_sinks::diff::svg(before, after, "diff").unwrap_err();
+        assert!(error.kind() == Kind::BadInput && error.to_string().contains(which), "{error}");
+    }
+    let most = format!("a;b {}\n", 1u64 << 55);
+    skep_sinks::diff::svg(&most, small, "diff").unwrap();
+    skep_sinks::diff::svg(small, &most, "diff").unwrap();
+    // Numbers of a recording that means no good.
+    let options = Options { measure: Measure::Samples, ..options() };
+    let formats = Format::ALL.iter().filter(|format| format.is_of_stacks() || **format == Format::Histogram);
+    for (format, count) in formats.flat_map(|format| [(format, u64::MAX), (format, 0)]) {
+        let (output, _) = Output::memory();
+        let mut source = given();
+        for record in source.records.chunks_exact_mut(context::STRIDE) {
+            record[tail::COUNT..tail::COUNT + 8].copy_from_slice(&count.to_le_bytes());
+        }
+        let ran = Pipeline::new(source).sink(format.sink(output, &options)).run(&Default::default(), |_| {});
+        match format {
+            Format::FlameGraph if count > 0 => assert_eq!(ran.unwrap_err().kind(), Kind::BadInput),
+            _ => drop(ran.unwrap()),
+        }
+    }
+}
+
+#[test]
 fn formats_are_chosen_by_name_and_ending() {
     assert_eq!(Format::from_path(Path::new("x.trace.json")).unwrap(), Format::Chrome);
     assert_eq!(Format::from_path(Path::new("a/x.json")).unwrap(), Format::Jsonl);
@@ -186,6 +214,41 @@ fn formats_are_chosen_by_name_and_ending() {
     for format in Format::ALL {
         assert_eq!(Format::from_name(format.name()).unwrap(), *format);
     }
+}
+
+#[test]
+fn an_output_takes_nothing_away_before_it_is_written_and_waits_for_no_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("old"), "what was there").unwrap();
+    drop((Output::create(&path("old")).unwrap(), Output::create(&path("new")).unwrap()));
+    assert_eq!(std::fs::read_to_string(path("old")).unwrap(), "what was there");
+    assert!(!path("new").exists());
+    for name in ["old", "new"] {
+        let mut output = Output::create(&path(name)).unwrap();
+        output.write(b"now").unwrap();
+        output.flush().unwrap();
+        assert_eq!(std::fs::read_to_string(path(name)).unwrap(), "now");
+    }
+    Output::create(&path("old")).unwrap().flush().unwrap();
+    assert_eq!(std::fs::read_to_string(path("old")).unwrap(), "", "a run without rows leaves an empty file");
+
+    std::fs::hard_link(path("new"), path("link")).unwrap();
+    let error = Output::check_apart(&path("link"), &path("new")).unwrap_err();
+    assert!(error.kind() == Kind::Usage && error.to_string().contains("link is the same file"), "{error}");
+    Output::check_apart(&path("old"), &path("new")).unwrap();
+    Output::check_apart(&path("not there"), &path("new")).unwrap();
+
+    let fifo = path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let error = Output::create(&fifo).err().unwrap();
+    assert!(error.kind() == Kind::Io && error.to_string().contains("nobody reads"), "{error}");
+    let reader = std::fs::File::options().read(true).write(true).open(&fifo).unwrap();
+    let mut output = Output::create(&fifo).unwrap();
+    output.write(b"now").and_then(|()| output.flush()).unwrap();
+    let mut read = [0; 3];
+    (&reader).read_exact(&mut read).unwrap();
+    assert_eq!(&read, b"now");
 }
 
 #[test]

@@ -221,6 +221,22 @@ fn kernel_a_recording_is_replayed_through_filters_the_same_every_time() {
     let hooks = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/slow-syscalls/slow-syscalls.wasm");
     let hooks = rows(&replay(hooks.to_str().unwrap()));
     assert!(!hooks.is_empty() && hooks.iter().all(|call| call["syscall"] == "clock_nanosleep"), "{hooks:?}");
+    // Who drops nothing has a line in the summary too.
+    let all = "duration_ns>=0";
+    let summary = skep(&["replay", &file, "--filter", &filter("slow"), "--where", all, "--format", "jsonl"]).stderr;
+    let line =
+        |name: &str| summary.lines().find(|line| line.contains(name) && line.contains(" seen, ")).map(str::to_owned);
+    assert!(line("slow:").is_some_and(|line| line.contains(" trapped, ")), "{summary}");
+    let native = format!("{n} seen, {n} kept, 0 dropped, 0 trapped", n = calls.len());
+    assert!(line(&native).is_some(), "{summary}");
+    for ending in ["pb.gz", "skep"] {
+        let replayed = |name: &str| {
+            let to = dir.path().join(format!("{name}.{ending}"));
+            skep(&["replay", &file, "-o", to.to_str().unwrap()]);
+            std::fs::read(to).unwrap()
+        };
+        assert!(replayed("one") == replayed("two"), "{ending} differs from one replay to the next");
+    }
     let flame = skep(&["replay", &file, "--format", "flamegraph"]);
     assert!(flame.text().contains("clock_nanosleep"));
     let bytes = std::fs::read(&file).unwrap();

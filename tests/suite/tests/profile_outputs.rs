@@ -62,6 +62,23 @@ fn kernel_a_recorder_that_is_killed_leaves_all_but_its_last_second() {
 }
 
 #[test]
+fn a_difference_is_not_written_over_a_profile() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (before, after, link) = (path("a.folded"), path("b.folded"), path("c.svg"));
+    fs::write(&before, "main;a 1\n").unwrap();
+    fs::write(&after, "main;a 2\n").unwrap();
+    fs::hard_link(&after, &link).unwrap();
+    for to in [&before, &link] {
+        let finished = Run::skep(["profile", "diff", before.as_str(), after.as_str(), "-o", to.as_str()]).finish();
+        assert_eq!(finished.code, Some(2), "{}", finished.stderr);
+        assert!(finished.stderr.contains("cannot be both read and written"), "{}", finished.stderr);
+    }
+    assert_eq!(fs::read_to_string(&before).unwrap(), "main;a 1\n");
+    assert_eq!(fs::read_to_string(&after).unwrap(), "main;a 2\n");
+}
+
+#[test]
 fn kernel_a_reader_that_has_gone_ends_a_trace_quietly() {
     if !kernel_gate("a trace that nobody reads") {
         return;

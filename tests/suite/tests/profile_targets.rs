@@ -30,6 +30,33 @@ __attribute__((noinline)) void hot_inside(volatile unsigned *n) { for (int i = 0
 int main(void) { volatile unsigned n = 0; for (;;) hot_inside(&n); }
 ";
 
+/// Ends a fifth of a second after it has called its last function for the first time.
+const SHORT: &str = "\
+#include <time.h>
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
+__attribute__((noinline)) void hot_first(volatile unsigned *n) { for (int i = 0; i < 1000000; i++) ++*n; }
+__attribute__((noinline)) void hot_last(volatile unsigned *n) { for (int i = 0; i < 1000000; i++) --*n; }
+int main(void) {
+    volatile unsigned n = 0;
+    double start = now();
+    while (now() < start + 4) hot_first(&n);
+    while (now() < start + 4.2) hot_last(&n);
+}
+";
+
+/// Asks for its number as a 32-bit program does: call 20 of i386, which is `writev` of x86-64. Given an argument, for ever.
+#[cfg(target_arch = "x86_64")]
+const OLD_CALL: &str = r#"
+#include <unistd.h>
+int main(int count, char **arguments) {
+    do {
+        long result;
+        __asm__ volatile("int $0x80" : "=a"(result) : "a"(20L), "b"(0x5ce9L) : "memory", "r8", "r9", "r10", "r11");
+        usleep(1000);
+    } while (count > 1);
+}
+"#;
+
 /// Puts a program of its own into executable memory, calls it for ever, and says in `/tmp/perf-PID.map` what it is called.
 const JIT: &str = r#"
 #include <stdio.h>
@@ -155,6 +182,49 @@ fn kernel_a_program_in_a_mount_namespace_is_named_by_the_file_that_it_sees() {
     let profile = succeeds(&["profile", "cpu", "-d", "1s", "--pid", &inside.pid(), "--format", "folded"]);
     let most = profile.stdout.iter().max_by_key(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap());
     assert!(most.unwrap().contains("hot_inside"), "{}", profile.text());
+}
+
+#[test]
+fn kernel_the_last_function_of_a_program_that_has_ended_is_named() {
+    if !kernel_gate("profile of a program that ends") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("short");
+    compile(SHORT, &program, &[]);
+    let short = Program::start(&mut Command::new(&program));
+    let profile = succeeds(&["profile", "cpu", "-d", "6s", "--pid", &short.pid(), "--format", "folded"]);
+    for name in ["hot_first", "hot_last"] {
+        assert!(profile.stdout.iter().any(|line| line.contains(name)), "{name}\n{}", profile.text());
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn kernel_a_call_of_32_bits_is_not_taken_for_the_one_of_its_number() {
+    if !kernel_gate("trace of calls of i386") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("old-call");
+    compile(OLD_CALL, &program, &[]);
+    if !Command::new(&program).status().unwrap().success() {
+        println!("left out: this kernel takes no calls of i386");
+        return;
+    }
+    let old = Program::start(Command::new(&program).arg("for ever"));
+    let trace = |more: &[&str]| {
+        let pid = old.pid();
+        let common: &[&str] = &["trace", "syscall", "-d", "1s", "--pid", &pid, "--arguments", "--format", "jsonl"];
+        succeeds(&[common, more].concat())
+    };
+    let calls = trace(&[]);
+    let of_i386 = |line: &&String| line.contains(r#""syscall":"i386:20""#);
+    let call = calls.stdout.iter().find(of_i386).unwrap_or_else(|| panic!("{}", calls.text()));
+    assert!(call.contains(r#""arg0":23785"#), "{call}");
+    assert!(!calls.text().contains("writev"), "{}", calls.text());
+    let writes = trace(&["--syscall", "writev"]);
+    assert!(writes.stdout.is_empty(), "{}", writes.text());
 }
 
 #[test]

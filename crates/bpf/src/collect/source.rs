@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
 
-/// How often sums are fetched, losses read and the process looked for.
-const TURN: Duration = Duration::from_millis(250);
+/// How often sums are fetched, losses read and the process looked for. A process that ends sooner than two of these after its first
+/// event may be gone before its stacks are read.
+const TURN: Duration = Duration::from_millis(100);
 /// Frames of a stack at most: `SKEP_MAX_FRAMES`.
 const FRAMES: usize = 127;
 /// Bytes of `struct skep_stack`.

@@ -15,7 +15,7 @@ use skep_runtime::{
     syscalls,
 };
 use skep_sandbox::Stop;
-use skep_sinks::Format;
+use skep_sinks::{Format, Output};
 
 use crate::console;
 
@@ -271,7 +271,8 @@ pub(crate) fn record(args: &RecordArgs) -> Result<u8> {
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<u8> {
     let outputs = args.out.choose(Format::Table)?;
-    run(None, &outputs, |control, report| {
+    let filters = args.through.filters() + usize::from(args.since.is_some() && args.through.condition.is_none());
+    run(None, &outputs, filters, |control, report| {
         profile::replay(&args.file, args.since, &args.through.through(), &outputs, control, report)
     })
 }
@@ -281,7 +282,7 @@ fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
     let outputs = live.out.choose(usual)?;
     let through = live.through.through();
     let options = live.options(collector, &outputs)?;
-    run(live.duration, &outputs, |control, report| {
+    run(live.duration, &outputs, live.through.filters(), |control, report| {
         profile::live(collector, options, &through, &outputs, control, report)
     })
 }
@@ -328,6 +329,11 @@ impl Live {
 }
 
 impl ThroughArgs {
+    /// The filters that stand first among the operators of a run: those in Wasm, then the native one.
+    fn filters(&self) -> usize {
+        self.filter.len() + usize::from(self.condition.is_some())
+    }
+
     fn through(&self) -> Through {
         Through {
             filters: self.filter.clone(),
@@ -366,8 +372,11 @@ fn difference(args: &Diff) -> Result<u8> {
     let title = format!("{} → {}", args.before.display(), args.after.display());
     let svg = skep_sinks::diff::svg(&before, &after, &title)?;
     let mut output = match &args.output {
-        Some(path) => skep_sinks::Output::create(path)?,
-        None => skep_sinks::Output::stdout(),
+        Some(path) => {
+            [&args.before, &args.after].into_iter().try_for_each(|input| Output::check_apart(path, input))?;
+            Output::create(path)?
+        }
+        None => Output::stdout(),
     };
     end(output.write(&svg).and_then(|()| output.flush()))
 }
@@ -388,6 +397,7 @@ fn end(result: Result<()>) -> Result<u8> {
 fn run(
     duration: Option<Duration>,
     outputs: &[OutputSpec],
+    filters: usize,
     work: impl FnOnce(&Control, &mut dyn FnMut(&Progress)) -> Result<Summary>,
 ) -> Result<u8> {
     let stop = console::stop_on_signals()?;
@@ -395,15 +405,17 @@ fn run(
     let mut line = ProgressLine::new(stop, control.clone(), outputs);
     let result = work(&control, &mut |progress| line.show(progress));
     line.clear();
-    end(result.map(|summary| summarise(&summary)))
+    end(result.map(|summary| summarise(&summary, filters)))
 }
 
-fn summarise(summary: &Summary) {
+/// What came of a run whose first `filters` operators were asked for as filters: each of them has its line, any other where it dropped
+/// something.
+fn summarise(summary: &Summary, filters: usize) {
     let Summary { events, kept, lost, .. } = summary;
     console::note(&format!("{events} events, {kept} kept; {lost}"));
-    for counters in &summary.operators {
+    for (at, counters) in summary.operators.iter().enumerate() {
         let failures = counters.faults.trapped + counters.faults.exhausted;
-        if counters.dropped > 0 || failures > 0 {
+        if at < filters || counters.dropped > 0 || failures > 0 {
             console::note(&format!(
                 "{}: {} seen, {} kept, {} dropped, {} trapped, {} out of fuel, {:.1?}",
                 counters.name,

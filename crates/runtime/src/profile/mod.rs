@@ -21,7 +21,7 @@ use skep_flow::{
     operators::{Filter, Limit, Sort},
 };
 use skep_sandbox::{Cache, FilterPolicy, OnTrap, WasmRuntime, worlds::filter::FilterOperator};
-use skep_sinks::{Format, Measure, Options, Output, record::RecordSource};
+use skep_sinks::{Format, Measure, Options, Output, Recorded, record::RecordSource};
 
 use crate::{policy::admitted, program::read_module};
 
@@ -96,7 +96,14 @@ pub fn live(
     report: impl FnMut(&Progress),
 ) -> Result<Summary> {
     collect.sums = sums_for(through, outputs);
-    let shown = Shown { name: collector.name(), frequency: collect.frequency, arguments: collect.arguments };
+    // Only samples of the CPU stand for a time.
+    let frequency = if collector == Collector::Cpu { u64::from(collect.frequency) } else { 0 };
+    let shown = Shown {
+        name: collector.name(),
+        sample_period_ns: 1_000_000_000u64.checked_div(frequency).unwrap_or(0),
+        recorded: None,
+        arguments: collect.arguments,
+    };
     let prepared = Prepared::new(&shown, through, outputs)?;
     let source = CollectorSource::start(collector, &collect)?;
     prepared.run(Box::new(source), control, report)
@@ -139,16 +146,12 @@ pub fn replay(
         let since = format!("timestamp_ns>={time}");
         through.condition = Some(through.condition.map_or(since.clone(), |condition| format!("{since},{condition}")));
     }
-    if outputs.iter().any(|output| output.path.as_deref().is_some_and(|path| same_file(path, file))) {
-        return Err(Error::new(Kind::Usage, format!("{} cannot be both read and written", file.display())));
-    }
+    outputs.iter().filter_map(|output| output.path.as_deref()).try_for_each(|path| Output::check_apart(path, file))?;
     let name = Source::schema(&source).name().to_owned();
-    let shown = Shown { name: &name, frequency: 0, arguments: true };
+    let recorded = source.info().recorded;
+    let period = recorded.sample_period_ns;
+    let shown = Shown { name: &name, sample_period_ns: period, recorded: Some(recorded), arguments: true };
     Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report)
-}
-
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// What a profile of each collector counts.
@@ -184,7 +187,9 @@ fn check(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result
 struct Shown<'a> {
     /// The collector's name.
     name: &'a str,
-    frequency: u32,
+    sample_period_ns: u64,
+    /// When the events came, if they come from a file.
+    recorded: Option<Recorded>,
     arguments: bool,
 }
 
@@ -212,7 +217,8 @@ impl Prepared {
         let options = Options {
             title: format!("skep profile {}", shown.name),
             measure: measure_of(shown.name),
-            sample_period_ns: if shown.frequency > 0 { 1_000_000_000 / u64::from(shown.frequency) } else { 0 },
+            sample_period_ns: shown.sample_period_ns,
+            recorded: shown.recorded,
             leaf: (shown.name == "syscall").then(|| "syscall".to_owned()),
             histogram_field: None,
             histogram_key: through.histogram_key.clone(),

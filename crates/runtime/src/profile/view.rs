@@ -1,7 +1,10 @@
 //! What people see of an event: names in place of numbers, and only the fields that its kind fills.
 
 use skep_error::Result;
-use skep_event::{Batch, Schema, Value, context::LockKind};
+use skep_event::{
+    Batch, Schema, Value,
+    context::{I386, LockKind},
+};
 use skep_flow::{
     Operator, Step,
     operators::{Format, FormatRule},
@@ -62,6 +65,9 @@ pub(super) fn operators(
 
 fn syscall_name(value: &Value<'_>) -> Option<String> {
     let number = value.as_u64()?;
+    if let Some(number) = number.checked_sub(I386.into()) {
+        return Some(format!("i386:{number}"));
+    }
     Some(syscalls::name(number).map_or_else(|| format!("syscall_{number}"), str::to_owned))
 }
 
@@ -103,5 +109,18 @@ impl Operator for Show {
 
     fn process(&mut self, _: &Schema, _: &mut Batch<'_>) -> Result<Step> {
         Ok(Step::Next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_call_of_i386_has_no_name_of_this_architecture() {
+        let name = |number: u32| syscall_name(&Value::Uint(number.into()));
+        assert_eq!(name(I386 | 20).as_deref(), Some("i386:20"));
+        assert_ne!(name(20).as_deref(), Some("i386:20"));
+        assert_eq!(name(4000).as_deref(), Some("syscall_4000"));
     }
 }

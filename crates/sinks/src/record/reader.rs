@@ -1,4 +1,5 @@
 use super::block::{self, Block, Kind, Next};
+use crate::Recorded;
 use serde::Deserialize;
 use serde_json::Value;
 use skep_error::{Error, Kind as ErrorKind, Result, ResultExt as _};
@@ -20,6 +21,8 @@ pub struct FileInfo {
     pub records: Option<u64>,
     /// What the recording lost.
     pub lost: Lost,
+    /// When it was made.
+    pub recorded: Recorded,
 }
 
 /// A record file as a source: no kernel, no privilege, the same records in the same order every time.
@@ -72,7 +75,7 @@ impl RecordSource {
             let help = "record files are made by: skep record -o FILE.skep";
             return Err(Error::new(ErrorKind::BadInput, what).context(doing()).help(help));
         }
-        let (schema, size) = match block::decode(&mut file).context(doing)? {
+        let ((schema, recorded), size) = match block::decode(&mut file).context(doing)? {
             Next::Block(block) if block.kind == Kind::Schema => (read_schema(&block.plain).context(doing)?, block.size),
             Next::Broken(why) => return Err(Error::new(ErrorKind::BadInput, why).context(doing())),
             _ => return Err(Error::new(ErrorKind::BadInput, "it does not start with a schema").context(doing())),
@@ -83,7 +86,7 @@ impl RecordSource {
             file,
             schema,
             stacks: StackTable::new(),
-            info: FileInfo::default(),
+            info: FileInfo { recorded, ..FileInfo::default() },
             index: Vec::new(),
             current: Vec::new(),
             at: 0,
@@ -158,6 +161,7 @@ impl RecordSource {
         self.info.complete = true;
         self.info.records = Some(index.counters.kept);
         self.info.lost = index.counters.lost();
+        self.info.recorded.elapsed_ns = index.counters.elapsed_ns;
         Ok(())
     }
 
@@ -231,6 +235,8 @@ struct Counters {
     lost_kernel: u64,
     lost_filter: u64,
     lost_queue: u64,
+    #[serde(default)]
+    elapsed_ns: u64,
 }
 
 impl Counters {
@@ -243,7 +249,7 @@ impl Counters {
 const MAX_SCHEMA: usize = 1 << 20;
 const MAX_FIELDS: usize = 1024;
 
-fn read_schema(plain: &[u8]) -> Result<Schema> {
+fn read_schema(plain: &[u8]) -> Result<(Schema, Recorded)> {
     let bad = |what: &str| Error::new(ErrorKind::BadInput, format!("its schema has {what}"));
     if plain.len() > MAX_SCHEMA {
         return Err(bad("more bytes than any schema needs"));
@@ -275,7 +281,10 @@ fn read_schema(plain: &[u8]) -> Result<Schema> {
     if stride > block::MAX_PLAIN {
         return Err(bad("records larger than a block"));
     }
-    Schema::new(json["name"].as_str().unwrap_or("events"), stride, fields)
+    let number = |name: &str| json[name].as_u64().unwrap_or(0);
+    let (started_ns, sample_period_ns) = (number("started_ns"), number("sample_period_ns"));
+    let schema = Schema::new(json["name"].as_str().unwrap_or("events"), stride, fields)?;
+    Ok((schema, Recorded { started_ns, elapsed_ns: 0, sample_period_ns }))
 }
 
 impl Source for RecordSource {
