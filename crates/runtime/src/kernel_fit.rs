@@ -11,7 +11,7 @@ const MOST_CODE: u64 = 1 << 20;
 
 /// Asks the compiler about every function of the module and puts what it says into `module.kernel`, in place of the first
 /// look that inspection has taken. Nothing is loaded, and no import is bound to anything. A module that could not be read
-/// stays as it is, and one with more than [`MOST_CODE`] has that against it, beside what a first look has shown.
+/// stays as it is, and one with more than 1 MiB of code has that against it, beside what a first look has shown.
 pub fn judge(module: &mut Inspection, bytes: &[u8]) {
     if module.unreadable() {
         return;
