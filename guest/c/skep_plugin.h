@@ -225,9 +225,9 @@ static inline const struct skep_wanted *skep_misplaced(const struct skep_request
 }
 
 /* The request behind a hook's arguments; NULL, with the reason in `error`, where it is another version's, a wanted field does
- * not lie where the plugin expects it, or a record is smaller than the `size` of the plugin's type; larger, where `exact`. */
+ * not lie where the plugin expects it, or a record is smaller than the `size` of the plugin's type. */
 static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, const struct skep_wanted *wanted,
-						   uint32_t count, uint32_t size, bool exact, struct skep_list *error)
+						   uint32_t count, uint32_t size, struct skep_list *error)
 {
 	const struct skep_request *request = (const void *)(uintptr_t)at;
 	const struct skep_wanted *bad;
@@ -236,7 +236,7 @@ static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, co
 				  (uint32_t[]){ len, sizeof(*request) }, "");
 	else if ((bad = skep_misplaced(request, wanted, count)))
 		*error = skep_why("no field of % bytes at offset %: ", (uint32_t[]){ bad->size, bad->offset }, bad->name);
-	else if (request->stride < size || (exact && request->stride > size))
+	else if (request->stride < size)
 		*error = skep_why("records of % bytes, the plugin's have %", (uint32_t[]){ request->stride, size }, "");
 	else
 		return request;
@@ -245,31 +245,18 @@ static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, co
 
 #define SKEP_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Exports the hook `filter`: `predicate(const type *)` says which records stay. The loop is unrolled and has no branch of
- * its own; `predicate` is inlined into it. The records have to be of the type's size. */
-#define SKEP_FILTER(type, fields_wanted, predicate) \
-	SKEP_SECTION("skep.schema.filter.v1", SKEP_SCHEMA_FILTER_V1); \
-	SKEP_EXPORT("skep_filter") int64_t skep_filter(uint32_t at, uint32_t len) \
+/* The loop of SKEP_FILTER over records of `stride` bytes, which the compiler makes the most of where it knows it. */
+#define SKEP_FILTER_LOOP(type, predicate, stride) \
 	{ \
-		static struct skep_filter_response response; \
-		response = (struct skep_filter_response){ .status = SKEP_FAILED }; \
-		const struct skep_request *request = \
-			skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), true, &response.error); \
-		if (request && request->output.len < request->selected.len) { \
-			response.error = skep_why("no room for the bitmap", 0, ""); \
-			request = 0; \
-		} \
-		if (!request) \
-			return skep_answer(&response, sizeof(response)); \
-		const type *records = skep_at(request->records); \
+		const char *records = skep_at(request->records); \
 		uint64_t *words = skep_at(request->output); \
-		uint32_t count = request->count, whole = count / 64; \
-		for (uint32_t w = 0; w < whole; w++, records += 64) { \
+		uint32_t count = request->count, whole = count / 64, apart = (stride); \
+		for (uint32_t w = 0; w < whole; w++, records += 64 * apart) { \
 			uint64_t bits = 0; \
 			for (uint32_t b = 0; b < 64; b += 8) { \
 				uint32_t kept = 0; \
 				_Pragma("clang loop unroll(full)") for (uint32_t i = 0; i < 8; i++) \
-					kept |= (uint32_t)(bool)predicate(&records[b + i]) << i; \
+					kept |= (uint32_t)(bool)predicate((const type *)(records + (b + i) * apart)) << i; \
 				bits |= (uint64_t)kept << b; \
 			} \
 			words[w] = bits; \
@@ -277,9 +264,31 @@ static inline const struct skep_request *skep_open(uint32_t at, uint32_t len, co
 		if (count % 64) { \
 			uint64_t bits = 0; \
 			for (uint32_t i = 0; i < count % 64; i++) \
-				bits |= (uint64_t)(bool)predicate(&records[i]) << i; \
+				bits |= (uint64_t)(bool)predicate((const type *)(records + i * apart)) << i; \
 			words[whole] = bits; \
 		} \
+	}
+
+/* Exports the hook `filter`: `predicate(const type *)` says which records stay. The loop is unrolled and has no branch of
+ * its own; `predicate` is inlined into it. Records may be longer than the type: what a host adds comes after it. */
+#define SKEP_FILTER(type, fields_wanted, predicate) \
+	SKEP_SECTION("skep.schema.filter.v1", SKEP_SCHEMA_FILTER_V1); \
+	SKEP_EXPORT("skep_filter") int64_t skep_filter(uint32_t at, uint32_t len) \
+	{ \
+		static struct skep_filter_response response; \
+		response = (struct skep_filter_response){ .status = SKEP_FAILED }; \
+		const struct skep_request *request = \
+			skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), &response.error); \
+		if (request && request->output.len < request->selected.len) { \
+			response.error = skep_why("no room for the bitmap", 0, ""); \
+			request = 0; \
+		} \
+		if (!request) \
+			return skep_answer(&response, sizeof(response)); \
+		if (request->stride == sizeof(type)) \
+			SKEP_FILTER_LOOP(type, predicate, sizeof(type)) \
+		else \
+			SKEP_FILTER_LOOP(type, predicate, request->stride) \
 		response.status = SKEP_DONE; \
 		response.keep = (struct skep_list){ request->output.at, request->selected.len }; \
 		return skep_answer(&response, sizeof(response)); \
@@ -385,7 +394,7 @@ static inline bool skep_hide(struct skep_shaping *batch, const char *name)
 		batch.response = (struct skep_shape_response){ .status = SKEP_FAILED }; \
 		batch.arena.used = 0; \
 		batch.request = skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), sizeof(type), \
-					  false, &batch.response.error); \
+					  &batch.response.error); \
 		if (batch.request) { \
 			shape(&batch); \
 			batch.response.status = SKEP_DONE; \
@@ -465,7 +474,7 @@ static inline void skep_print_number(struct skep_report *report, uint64_t value,
 		report.response = (struct skep_observe_response){ .status = SKEP_FAILED }; \
 		report.arena.used = 0; \
 		const struct skep_request *request = skep_open(at, len, fields_wanted, SKEP_COUNT(fields_wanted), \
-							       sizeof(type), false, &report.response.error); \
+							       sizeof(type), &report.response.error); \
 		if (request) { \
 			SKEP_FOR_EACH (const type, record, index, request) \
 				fold(record); \

@@ -168,8 +168,7 @@ fn the_sample_observers_count_over_batches_and_report_when_asked() {
 
 #[test]
 fn records_of_another_size_are_named_with_both_sizes() {
-    let mut wider = event_layout();
-    wider.stride += 8;
+    let narrower = RecordLayout { stride: 80, ..event_layout() };
     let mut other = event_layout();
     other.fields.iter_mut().filter(|field| field.name == "duration_ns").for_each(|field| field.size = 4);
     let shaped = RecordLayout {
@@ -177,7 +176,7 @@ fn records_of_another_size_are_named_with_both_sizes() {
         fields: vec![field("uid", FieldKind::Uint32, 0, 4), field("filename", FieldKind::CString, 4, 64)],
     };
     for (wasm, slot, layout, why) in [
-        (SLOW_C, Slot::Filter, wider.clone(), "records of 96 bytes, the plugin's have 88"),
+        (SLOW_C, Slot::Filter, narrower, "records of 80 bytes, the plugin's have 88"),
         (
             LATENCY_C,
             Slot::Observe,
@@ -197,10 +196,27 @@ fn records_of_another_size_are_named_with_both_sizes() {
         }
         assert_eq!(plugin.last_failure(), Some(&Failed::Said(why.into())));
     }
-    // In Rust the fields are gathered, whatever lies between records.
-    let mut plugin = plugin(SLOW, Slot::Filter, wider);
-    plugin.filter(&mut Selection::all(2)).unwrap();
-    assert_eq!(plugin.last_failure(), None);
+}
+
+/// What a host adds to an event comes after it.
+#[test]
+fn records_may_be_longer_than_the_plugins_type() {
+    const EVENTS: usize = 100;
+    let events = events(EVENTS);
+    for (language, wasm) in [("Rust", SLOW), ("C", SLOW_C)] {
+        let kept = [SIZE, SIZE + 8, 2 * SIZE].map(|stride| {
+            let mut plugin = plugin(wasm, Slot::Filter, RecordLayout { stride: stride as u32, ..event_layout() });
+            for (event, place) in events.chunks(SIZE).zip(plugin.buffer().chunks_mut(stride)) {
+                place[..SIZE].copy_from_slice(event);
+            }
+            let mut selection = Selection::all(EVENTS);
+            plugin.filter(&mut selection).unwrap();
+            assert_eq!(plugin.last_failure(), None, "{language}, {stride}");
+            selection.iter().collect::<Vec<_>>()
+        });
+        assert!(!kept[0].is_empty() && kept[0].len() < EVENTS, "{language}: {kept:?}");
+        assert!(kept.iter().all(|other| *other == kept[0]), "{language}: {kept:?}");
+    }
 }
 
 #[test]
