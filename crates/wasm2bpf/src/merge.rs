@@ -80,14 +80,26 @@ pub(crate) fn merge(functions: &mut Functions, max_depth: u32, shadow: u32, fram
 /// For each function of a group, what it saves over calls of the others. None if they are too much for one function.
 fn saved_by(functions: &Functions, group: &[u32]) -> Option<BTreeMap<u32, LiveAcross>> {
     let members: HashSet<u32> = group.iter().copied().collect();
-    let shared = |f: &Function| liveness::shared(f) as u64;
-    let regs: u64 = group.iter().map(|index| shared(&functions[index])).sum();
-    let blocks: u64 = group.iter().map(|index| functions[index].blocks.len() as u64).sum();
-    if regs * blocks > liveness::COMPLEXITY {
+    let shared: u64 = group.iter().map(|index| liveness::shared(&functions[index]) as u64).sum();
+    let mut blocks: u64 = group.iter().map(|index| functions[index].blocks.len() as u64).sum();
+    // Each member has a register for its place on the shadow stack.
+    let own = group.len() as u64;
+    if (shared + own) * blocks > liveness::COMPLEXITY {
         return None;
     }
-    let mut left = MOST_SAVED;
-    group.iter().map(|&index| Some((index, saved_over_calls(&functions[&index], &members, &mut left)?))).collect()
+    let (mut left, mut found) = (MOST_SAVED, BTreeMap::new());
+    let mut crossing = 0;
+    for &index in group {
+        let saved = saved_over_calls(&functions[&index], &members, &mut left)?;
+        // Each call ends a block, and what is saved over it is used in another one.
+        blocks += saved.iter().map(Vec::len).sum::<usize>() as u64;
+        crossing += saved.iter().flatten().flatten().collect::<HashSet<_>>().len() as u64;
+        if (shared.max(crossing) + own) * blocks > liveness::COMPLEXITY {
+            return None;
+        }
+        found.insert(index, saved);
+    }
+    Some(found)
 }
 
 /// The functions that reach one of `targets`, those among them.

@@ -11,16 +11,21 @@ use std::process::Command;
 /// The page whose tables they write.
 const PAGE: &str = "docs/src/wasm-in-the-kernel-figures.md";
 
-/// The test suite; speed, what the verifier walks, compilation, loading. Built together with `skep`, so that both share
+/// The test suite; speed, what the verifier walks, compilation, also of hostile modules, loading. Built together with `skep`, so that both share
 /// what they are built from.
 pub(super) fn wasm(_: &Programs) -> Result<Vec<Row>> {
     let packages = ["-p", "skep-cli", "-p", "skep-kernel-wasm"];
-    let build = ["build", "--quiet", "--release", "--locked", "--bin", "suite", "--bin", "programs"];
+    let build =
+        ["build", "--quiet", "--release", "--locked", "--bin", "suite", "--bin", "programs", "--bin", "hostile"];
     crate::process::succeed(cargo().args(build).args(packages))?;
     let mut rows = Vec::new();
-    for program in ["suite", "programs"] {
+    for (program, has_tables) in [("suite", true), ("programs", true), ("hostile", false)] {
         let mut command = Command::new(target().join("release").join(program));
-        let text = output(command.args(["--figures", "--write"]).arg(root().join(PAGE)))?;
+        command.arg("--figures");
+        if has_tables {
+            command.arg("--write").arg(root().join(PAGE));
+        }
+        let text = output(&mut command)?;
         let before = rows.len();
         rows.extend(text.lines().filter_map(figure));
         if rows.len() == before {
