@@ -125,7 +125,7 @@ fn no_page_has_guest_code_that_nobody_builds() {
         }
     }
     with_code.sort();
-    // filter.md's Rust is a documentation test of skep-sandbox; the eBPF program of wasm-in-the-kernel.md is compiled beside the
+    // filter.md's Rust is a documentation test of skep-sandbox; the eBPF program of wasm-from-c.md is compiled beside the
     // tests of linking, in tests/kernel-wasm.
     let built = [
         "README.md: c",
@@ -134,7 +134,7 @@ fn no_page_has_guest_code_that_nobody_builds() {
         "docs/src/hooks.md: c",
         "docs/src/hooks.md: rust",
         "docs/src/program.md: c",
-        "docs/src/wasm-in-the-kernel.md: c",
+        "docs/src/wasm-from-c.md: c",
     ];
     assert_eq!(with_code, built);
 }

@@ -1,7 +1,6 @@
 //! `skep run`: a module of world `program`, on the live kernel.
 
 use std::{
-    os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -52,7 +51,8 @@ const SLOW: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// A module longer than this is not read.
 const LARGEST_MODULE: u64 = 256 << 20;
 
-/// Runs it to its end. `report` is shown every error that the guest itself sees only as a number.
+/// Runs it to its end. `report` is shown every error that the guest itself sees only as a number; once `stop` is asked for, it
+/// must not wait for long.
 ///
 /// # Errors
 /// What kept the guest from running, or ended it; its own exit status is no error.
@@ -100,10 +100,7 @@ where
             flushed.flush_ready();
             let error = ended(&stuck, "the guest hangs in a call, such as reading its input or writing to a full pipe");
             let error = error.help("what it had not printed or read yet is lost, and was not counted");
-            // Whoever does not read standard output may not read this either, and waiting for that would keep the run alive.
-            if is_read(&std::io::stderr()) {
-                last_words(&error);
-            }
+            last_words(&error);
             std::process::exit(error.kind().exit_code().into());
         }),
     };
@@ -136,9 +133,7 @@ impl EndsProcess {
             }
             if !flag.swap(true, Ordering::SeqCst) {
                 let error = ended(&stop, "the module was being compiled");
-                if is_read(&std::io::stderr()) {
-                    report(&error);
-                }
+                report(&error);
                 std::process::exit(error.kind().exit_code().into());
             }
         });
@@ -153,13 +148,6 @@ impl Drop for EndsProcess {
             thread::park();
         }
     }
-}
-
-/// Whether a message can be written there now.
-fn is_read(output: &impl AsFd) -> bool {
-    let mut fds = [PollFd::new(output, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::OUT)
 }
 
 /// The error of a run that was asked to end, and of which that had to be forced.

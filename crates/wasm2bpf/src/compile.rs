@@ -21,6 +21,7 @@ use crate::{
     regalloc,
     report::{Bounds, FunctionReport},
     source,
+    stages::Stages,
     trap::TrapSite,
 };
 
@@ -38,7 +39,14 @@ fn at_function(module: &Module, index: u32, reason: Reason) -> Refusal {
 
 /// Compiles a module; see [`crate::compile()`].
 pub(crate) fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
-    whole_module(Module::parse(bytes)?, bytes, options)
+    whole_module(Module::parse(bytes)?, bytes, options, &mut Stages::default())
+}
+
+/// What each stage leaves behind; see [`crate::stages()`].
+pub(crate) fn stages(bytes: &[u8], options: &Options) -> Result<String, Refusal> {
+    let mut stages = Stages::printing();
+    whole_module(Module::parse(bytes)?, bytes, options, &mut stages)?;
+    Ok(stages.into_text())
 }
 
 /// Compiles several modules as one; see [`crate::link`].
@@ -46,10 +54,10 @@ pub(crate) fn link(modules: &[(&[u8], &Providers)], options: &Options) -> Result
     let parsed = modules.iter().map(|(bytes, _)| Module::parse(bytes)).collect::<Result<Vec<Module>, _>>()?;
     let providers: Vec<&Providers> = modules.iter().map(|&(_, providers)| providers).collect();
     let bytes: Vec<u8> = modules.iter().flat_map(|&(bytes, _)| bytes).copied().collect();
-    whole_module(Module::link(&parsed, &providers)?, &bytes, options)
+    whole_module(Module::link(&parsed, &providers)?, &bytes, options, &mut Stages::default())
 }
 
-fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
+fn whole_module(mut module: Module, bytes: &[u8], options: &Options, stages: &mut Stages) -> Result<Object, Refusal> {
     if let Some((min, max)) = options.imported_memory {
         for memory in module.memories.iter_mut().filter(|memory| memory.imported) {
             (memory.min, memory.max) = (u64::from(min), Some(u64::from(max)));
@@ -63,9 +71,11 @@ fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<O
     {
         return Err(refusal.clone());
     }
+    stages.ir("lowered", functions.values());
     let roots: Vec<u32> = module.roots().into_iter().filter(|root| functions.contains_key(root)).collect();
     let order = bottom_up(&functions);
     let inlined = inline::inline(&mut functions, &order, &roots);
+    stages.ir("inlined", functions.values());
     let frames = if options.target == Target::Array { merge::Frames::Rounds } else { merge::Frames::Plain };
     let merged = loop {
         match merge::merge(&mut functions, MAX_DEPTH, options.shadow_stack, frames) {
@@ -83,7 +93,8 @@ fn whole_module(mut module: Module, bytes: &[u8], options: &Options) -> Result<O
             }
         }
     };
-    finish(bytes, module, options, Lowered { functions, refused, inlined, merged })
+    stages.ir("merged", functions.values());
+    finish(bytes, module, options, Lowered { functions, refused, inlined, merged }, stages)
 }
 
 fn check_limits(module: &Module, options: &Options) -> Result<(), Refusal> {
@@ -224,15 +235,27 @@ struct Lowered {
     merged: bool,
 }
 
-fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> Result<Object, Refusal> {
+fn finish(
+    bytes: &[u8],
+    module: Module,
+    options: &Options,
+    lowered: Lowered,
+    stages: &mut Stages,
+) -> Result<Object, Refusal> {
     let Lowered { mut functions, refused, inlined, merged } = lowered;
     let module = &module;
     let order = bottom_up(&functions);
     fuel::charge(&mut functions, &order);
+    stages.ir("charged with fuel", functions.values());
     let mut callees = callee_table(module, options, &functions, &order);
     let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
     let prepared: BTreeMap<u32, Prepared> =
         functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min, options.target))).collect();
+
+    stages.ir("analysed: checks proven, values that the verifier must forget", prepared.values().map(|p| &p.function));
+    for this in prepared.values() {
+        stages.places(&this.function.name, &this.alloc);
+    }
 
     // A function's frame stands above those of all that call it.
     let mut frames = 0;
@@ -251,12 +274,18 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
     let array = layout.array_bytes().map_err(|needed| whole(Reason::Limit(Limit::Array { needed })))?;
 
     let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
-    let program = emit::Program { options, layout: &layout, module, functions: &callees };
+    let symbols = symbols(module, options, prepared.keys().copied());
+    let program = emit::Program { options, layout: &layout, module, functions: &callees, peephole: true };
     let (mut sites, mut codes) = (Vec::new(), BTreeMap::new());
     for (&index, this) in &prepared {
         let exported = roots.binary_search(&index).is_ok();
         let (f, alloc, decisions) = (&this.function, &this.alloc, &this.decisions);
         let too_much = |limit| at_function(module, index, Reason::Limit(limit));
+        if stages.is_on() {
+            let before = emit::Program { peephole: false, ..program };
+            let code = emit::function(f, alloc, decisions, &before, &mut Vec::new(), exported).map_err(too_much)?;
+            stages.code(&f.name, &code, &symbols);
+        }
         let code = emit::function(f, alloc, decisions, &program, &mut sites, exported).map_err(too_much)?;
         codes.insert(index, code);
         if alloc.rounds.is_some() {
@@ -279,7 +308,6 @@ fn finish(bytes: &[u8], module: Module, options: &Options, lowered: Lowered) -> 
             )
         })
         .collect();
-    let symbols = symbols(module, options, prepared.keys().copied());
     let linked: Vec<elf::Linked<'_>> = codes
         .iter()
         .map(|(&index, code)| elf::Linked {

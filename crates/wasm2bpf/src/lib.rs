@@ -37,6 +37,7 @@ mod refusal;
 mod regalloc;
 mod report;
 mod source;
+mod stages;
 mod trap;
 
 pub use layout::Layout;
@@ -92,6 +93,15 @@ impl Object {
 /// refused one by one, in the report.
 pub fn compile(bytes: &[u8], options: &Options) -> Result<Object, Refusal> {
     compile::compile(bytes, options)
+}
+
+/// What each stage of a compilation leaves behind, printed: the functions as they were lowered, inlined, merged, charged with
+/// fuel and analysed, where their registers live, and their code before the last pass. [`Object::listing`] has it after that.
+///
+/// # Errors
+/// As [`compile()`].
+pub fn stages(bytes: &[u8], options: &Options) -> Result<String, Refusal> {
+    compile::stages(bytes, options)
 }
 
 /// Compiles several modules into one object, in the order in which they are to be instantiated. Each comes with the

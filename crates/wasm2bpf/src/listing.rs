@@ -95,7 +95,7 @@ fn jump(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
 }
 
 /// One instruction, at that slot of its function.
-fn instruction(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
+pub(crate) fn instruction(insn: &Insn, slot: u32, names: &Names<'_>) -> String {
     let size = size_name(insn.code);
     match insn.code & 7 {
         code::ALU => alu(insn, false),

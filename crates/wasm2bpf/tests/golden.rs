@@ -13,7 +13,9 @@ fn check_as(module: &str, name: &str, options: &Options) {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let module = wat::parse_file(dir.join(format!("{module}.wat"))).unwrap();
     let object = compile(&module, options).unwrap();
-    let printed = format!("{}\n{}\n{}", object.ir().join("\n"), object.listing(&module), object.report);
+    let stages = wasm2bpf::stages(&module, options).unwrap();
+    assert!(object.ir().iter().all(|function| stages.contains(function)), "{name}: the IR is that of the last stage");
+    let printed = format!("{stages}== code\n{}\n{}", object.listing(&module), object.report);
     let golden = dir.join(format!("{name}.txt"));
     if std::env::var_os("BLESS").is_some() {
         fs::write(&golden, &printed).unwrap();

@@ -283,7 +283,7 @@ fn kernel_processors_and_interrupts_run_one_function_at_once() {
 /// The lines of the documentation are those of a program that compiles and links.
 #[test]
 fn the_page_calls_a_handler_as_a_program_in_c_does() {
-    let page = skep_dev::workspace().join("docs/src/wasm-in-the-kernel.md");
+    let page = skep_dev::workspace().join("docs/src/wasm-from-c.md");
     let page = std::fs::read_to_string(page).unwrap();
     let code = page.split_once("```c\n").unwrap().1.split_once("```").unwrap().0;
     let text = format!(

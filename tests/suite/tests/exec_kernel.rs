@@ -105,6 +105,15 @@ fn kernel_check_tells_what_the_verifier_did() {
 }
 
 #[test]
+fn every_stage_of_the_compiler_is_printed() {
+    let (code, out, err) = run(&["compile", "examples/hello/hello.wasm", "--emit", "stages"]);
+    assert_eq!(code, 0, "{err}");
+    for stage in ["lowered", "inlined", "merged", "charged with fuel", "analysed", "registers of", "code of"] {
+        assert!(out.contains(&format!("== {stage}")), "no {stage}: {out}");
+    }
+}
+
+#[test]
 fn the_listing_shows_source_lines_of_a_module_with_dwarf() {
     let program = "tests/kernel-wasm/programs/rust-sort.wasm";
     let (code, out, err) = run(&["compile", program, "--emit", "asm"]);

@@ -28,6 +28,8 @@ enum Emit {
     Asm,
     /// The compiler's own form
     Ir,
+    /// That form after each stage, the registers, and the code before the last one
+    Stages,
     /// What was done to each function
     Report,
     /// A C header for eBPF programs that call its exports
@@ -113,10 +115,8 @@ fn parse_binding(text: &str) -> Result<((String, String), Binding), String> {
 }
 
 impl Module {
-    /// Reads and compiles the module.
-    pub(crate) fn compile(&self) -> Result<(Vec<u8>, Object)> {
-        let bytes = std::fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
-        let options = Options {
+    fn options(&self) -> Options {
+        Options {
             partial: self.partial,
             target: match self.target {
                 Target::Arena => wasm2bpf::Target::Arena,
@@ -126,14 +126,21 @@ impl Module {
             max_memory_pages: self.max_memory,
             imports: self.bind.iter().cloned().collect(),
             ..Options::default()
+        }
+    }
+
+    fn refused(&self, refusal: &wasm2bpf::Refusal) -> Error {
+        let kind = match refusal.reason {
+            wasm2bpf::Reason::Invalid(_) => Kind::BadInput,
+            _ => Kind::Refused,
         };
-        let object = wasm2bpf::compile(&bytes, &options).map_err(|refusal| {
-            let kind = match refusal.reason {
-                wasm2bpf::Reason::Invalid(_) => Kind::BadInput,
-                _ => Kind::Refused,
-            };
-            Error::new(kind, refusal.to_string()).context(format!("compiling {}", self.file.display()))
-        })?;
+        Error::new(kind, refusal.to_string()).context(format!("compiling {}", self.file.display()))
+    }
+
+    /// Reads and compiles the module.
+    pub(crate) fn compile(&self) -> Result<(Vec<u8>, Object)> {
+        let bytes = std::fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
+        let object = wasm2bpf::compile(&bytes, &self.options()).map_err(|refusal| self.refused(&refusal))?;
         Ok((bytes, object))
     }
 
@@ -164,6 +171,11 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
                 for function in &object.ir() {
                     writeln!(out, "{function}").context(|| "writing the IR")?;
                 }
+            }
+            Emit::Stages => {
+                let text = wasm2bpf::stages(&bytes, &args.module.options());
+                let text = text.map_err(|refusal| args.module.refused(&refusal))?;
+                write!(out, "{text}").context(|| "writing the stages")?;
             }
             Emit::Header => write!(out, "{}", object.header()).context(|| "writing the header")?,
             Emit::Report => write!(out, "{}", object.report).context(|| "writing the report")?,

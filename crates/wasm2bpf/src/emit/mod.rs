@@ -51,6 +51,8 @@ pub(crate) struct Program<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) module: &'a Module,
     pub(crate) functions: &'a HashMap<u32, Callee>,
+    /// Whether the last pass is run; without it the code is for printing.
+    pub(crate) peephole: bool,
 }
 
 /// A function as its callers see it.
@@ -162,7 +164,9 @@ impl<'a> Emitter<'a> {
 
     fn finish_code(self) -> Result<Code, Limit> {
         let mut asm = self.asm;
-        peephole::run(&mut asm);
+        if self.program.peephole {
+            peephole::run(&mut asm);
+        }
         let open = asm.open_branches();
         if open > OPEN_BRANCHES {
             return Err(Limit::Branches { needed: open });
