@@ -1,5 +1,5 @@
-//! Whether the compiler takes no more than linear time for modules made to be expensive: nanoseconds a byte at one megabyte
-//! and at four, for each shape, in the thread's own time.
+//! Whether inspection and the compiler take no more than linear time for modules made to be expensive: nanoseconds a byte at
+//! one megabyte and at four, for each shape, in the thread's own time.
 //!
 //! A table for people, or with `--figures` lines for `xtask bench`.
 
@@ -9,44 +9,55 @@ use skep_kernel_wasm::{
 };
 use wasm2bpf::Options;
 
-const REPEATS: usize = 3;
+const REPEATS: usize = 7;
+const SIZES: [usize; 2] = [1_000_000, 4_000_000];
 
 fn now() -> f64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
 }
 
-/// Nanoseconds a byte, the median, and what became of the module.
-fn measure(bytes: &[u8], options: &Options) -> (f64, String) {
+/// Nanoseconds a byte, the median.
+fn measure(bytes: &[u8], work: impl Fn(&[u8])) -> f64 {
     let mut times = [0.0; REPEATS];
-    let mut answer = String::new();
     for time in &mut times {
         let start = now();
-        let made = wasm2bpf::compile(bytes, options);
+        work(bytes);
         *time = (now() - start) / bytes.len() as f64;
-        answer = made.map_or_else(|refusal| refusal.to_string(), |object| format!("{} bytes", object.elf.len()));
     }
     times.sort_by(f64::total_cmp);
-    (times[REPEATS / 2], answer)
+    times[REPEATS / 2]
+}
+
+fn inspect(bytes: &[u8]) {
+    let _ = std::hint::black_box(skep_admit::inspect(bytes));
+}
+
+fn compile(bytes: &[u8]) {
+    let options = Options { max_memory_pages: 1, ..Options::default() };
+    let _ = std::hint::black_box(wasm2bpf::compile(bytes, &options));
 }
 
 fn main() {
     let as_figures = std::env::args().any(|argument| argument == "--figures");
-    let options = Options { max_memory_pages: 1, ..Options::default() };
-    let mut worst: Option<(f64, f64)> = None;
+    let ways: [(&str, fn(&[u8])); 2] = [("inspection", inspect), ("compilation", compile)];
+    let mut worst: [Option<[f64; 2]>; 2] = [None; 2];
     for (name, shape) in SHAPES {
-        let (small, large) = (shape(1_000_000), shape(4_000_000));
-        let ((short, _), (long, answer)) = (measure(&small, &options), measure(&large, &options));
+        let modules = SIZES.map(shape);
+        let times = ways.map(|(_, work)| [0, 1].map(|at| measure(&modules[at], work)));
         if !as_figures {
-            println!("{name:56} {short:8.0} {long:8.0} ns/B  {:5} kB: {answer}", large.len() / 1000);
+            let [[small, large], [short, long]] = times;
+            println!("{name:56} {small:7.1} {large:7.1} inspected, {short:7.0} {long:7.0} ns/B compiled");
         }
-        if worst.is_none_or(|(worst_short, worst_long)| long / short > worst_long / worst_short) {
-            worst = Some((short, long));
+        for (worst, times) in worst.iter_mut().zip(times) {
+            if worst.is_none_or(|worst| times[1] / times[0] > worst[1] / worst[0]) {
+                *worst = Some(times);
+            }
         }
     }
-    if let Some((short, long)) = worst.filter(|_| as_figures) {
-        let name = format!("compilation of 4 MB beside 1 MB, the worst of {} hostile shapes", SHAPES.len());
-        let figure = Figure { name, unit: "ns/B", value: long, beside: Some(short), bar: Bar::RatioAtMost(2.0) };
-        println!("{figure}");
+    for ((way, _), worst) in ways.into_iter().zip(worst).filter(|_| as_figures) {
+        let Some([short, long]) = worst else { continue };
+        let name = format!("{way} of 4 MB beside 1 MB, the worst of {} hostile shapes", SHAPES.len());
+        println!("{}", Figure { name, unit: "ns/B", value: long, beside: Some(short), bar: Bar::RatioAtMost(2.0) });
     }
 }
