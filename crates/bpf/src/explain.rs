@@ -4,7 +4,7 @@ use std::path::Path;
 
 use skep_error::{Error, Kind};
 
-use crate::{diagnostics::Messages, near, sys::Errno, tracefs};
+use crate::{diagnostics::Messages, near, sys::Errno};
 
 /// Why loading an object failed.
 pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
@@ -17,8 +17,8 @@ pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
             .with_errno(libc::ESRCH)
             .context(format!("loading program {program}"))
             .help(match name.strip_prefix("btf_trace_") {
-                Some(tracepoint) if tracefs::ensure_mounted() => near::tracepoint(tracepoint),
-                _ => near::kernel_function(name),
+                Some(tracepoint) => near::tracepoint(tracepoint),
+                None => near::kernel_function(name),
             });
     }
     let mut error = match messages.failed_program() {
@@ -165,10 +165,7 @@ fn attach_advice(errno: Errno, family: &str, place: &str) -> Option<String> {
         ("kprobe" | "kretprobe", libc::ENOENT | libc::EOPNOTSUPP) if kprobes() => Some(near::kernel_function(place)),
         ("ksyscall" | "kretsyscall", libc::ENOENT | libc::EOPNOTSUPP) if kprobes() => Some(near::system_call(place)),
         ("kprobe" | "kretprobe" | "ksyscall" | "kretsyscall", libc::ENOENT | libc::EOPNOTSUPP) => Some(no_kprobes()),
-        ("tracepoint" | "tp" | "raw_tp" | "raw_tracepoint", libc::ENOENT) => {
-            tracefs::ensure_mounted();
-            Some(near::tracepoint(place))
-        }
+        ("tracepoint" | "tp" | "raw_tp" | "raw_tracepoint", libc::ENOENT) => Some(near::tracepoint(place)),
         ("uprobe" | "uretprobe", libc::ENOENT) => Some(near::user_symbol(place)),
         ("usdt", libc::ENOENT) => {
             Some("the file or the probe in it does not exist: readelf -n FILE lists them".to_owned())

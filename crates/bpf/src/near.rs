@@ -24,17 +24,18 @@ pub(crate) fn kernel_function(name: &str) -> String {
     suggestion(&format!("the kernel has no function {name} that can be probed"), near)
 }
 
-/// System calls, by what the kernel calls their entries on each architecture.
+/// System calls, by what the kernel calls their entries on x86-64 and on aarch64.
 pub(crate) fn system_call(name: &str) -> String {
     let table = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
     let names = table.lines().filter_map(|line| line.split_ascii_whitespace().nth(2)?.split_once("64_sys_"));
-    let names = names.filter(|(before, _)| matches!(*before, "__x" | "__arm" | "__s390x" | "__riscv"));
+    let names = names.filter(|(before, _)| matches!(*before, "__x" | "__arm"));
     let near = nearest(name, names.map(|(_, name)| name));
     suggestion(&format!("the kernel has no system call {name}"), near)
 }
 
 /// Tracepoints: `category:name` or `category/name`, or a name alone, as raw tracepoints have it.
 pub(crate) fn tracepoint(place: &str) -> String {
+    tracefs::ensure_mounted();
     let Some(events) = tracefs::events() else {
         return "tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing".to_owned();
     };
