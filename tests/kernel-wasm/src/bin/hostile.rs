@@ -9,6 +9,10 @@ use skep_kernel_wasm::{
 };
 use wasm2bpf::Options;
 
+/// What is timed, by its name.
+type Way = (&'static str, fn(&[u8]));
+
+const WAYS: [Way; 2] = [("inspection", inspect), ("compilation", compile)];
 const REPEATS: usize = 7;
 const SIZES: [usize; 2] = [1_000_000, 4_000_000];
 
@@ -40,11 +44,10 @@ fn compile(bytes: &[u8]) {
 
 fn main() {
     let as_figures = std::env::args().any(|argument| argument == "--figures");
-    let ways: [(&str, fn(&[u8])); 2] = [("inspection", inspect), ("compilation", compile)];
     let mut worst: [Option<[f64; 2]>; 2] = [None; 2];
     for (name, shape) in SHAPES {
         let modules = SIZES.map(shape);
-        let times = ways.map(|(_, work)| [0, 1].map(|at| measure(&modules[at], work)));
+        let times = WAYS.map(|(_, work)| [0, 1].map(|at| measure(&modules[at], work)));
         if !as_figures {
             let [[small, large], [short, long]] = times;
             println!("{name:56} {small:7.1} {large:7.1} inspected, {short:7.0} {long:7.0} ns/B compiled");
@@ -55,7 +58,7 @@ fn main() {
             }
         }
     }
-    for ((way, _), worst) in ways.into_iter().zip(worst).filter(|_| as_figures) {
+    for ((way, _), worst) in WAYS.into_iter().zip(worst).filter(|_| as_figures) {
         let Some([short, long]) = worst else { continue };
         let name = format!("{way} of 4 MB beside 1 MB, the worst of {} hostile shapes", SHAPES.len());
         println!("{}", Figure { name, unit: "ns/B", value: long, beside: Some(short), bar: Bar::RatioAtMost(2.0) });
