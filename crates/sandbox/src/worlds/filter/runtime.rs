@@ -157,8 +157,7 @@ impl WasmRuntime {
             template,
             instance,
             keep_on_trap: self.policy.on_trap == OnTrap::Keep,
-            seen: 0,
-            kept: 0,
+            decided: [0; 2],
             trapped: BTreeMap::new(),
             time: Duration::ZERO,
             policy: self.policy.clone(),
@@ -172,8 +171,8 @@ pub struct WasmFilter {
     template: Template,
     instance: Instance,
     keep_on_trap: bool,
-    seen: u64,
-    kept: u64,
+    /// Events dropped, and events kept: one addition an event.
+    decided: [u64; 2],
     trapped: BTreeMap<TrapKind, u64>,
     time: Duration,
     policy: FilterPolicy,
@@ -270,10 +269,11 @@ impl WasmFilter {
 
     /// What it did so far.
     pub fn counters(&self) -> FilterCounters {
+        let [dropped, kept] = self.decided;
         FilterCounters {
-            seen: self.seen,
-            kept: self.kept,
-            dropped: self.seen - self.kept,
+            seen: dropped + kept,
+            kept,
+            dropped,
             trapped: self.trapped.clone(),
             time: self.time,
             log_suppressed: self.instance.store.data().log.suppressed(),
@@ -292,8 +292,7 @@ impl WasmFilter {
             Ok(keep) => keep,
             Err(error) => self.failed(&error)?,
         };
-        self.seen += 1;
-        self.kept += u64::from(keep);
+        self.decided[usize::from(keep)] += 1;
         Ok(keep)
     }
 
@@ -318,8 +317,9 @@ impl WasmFilter {
         };
         let events = self.instance.events();
         let (asked, kept) = (events.asked(), events.kept());
-        self.seen += asked as u64;
-        self.kept += u64::from(kept.count_ones());
+        let yes = u64::from(kept.count_ones());
+        self.decided[0] += asked as u64 - yes;
+        self.decided[1] += yes;
         let unasked = u64::MAX.checked_shl(asked as u32).unwrap_or(0);
         (kept | unasked, outcome)
     }
