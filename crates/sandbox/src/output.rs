@@ -39,6 +39,8 @@ struct Shared {
     descriptor: Option<OwnedFd>,
     /// Why output was lost.
     failed: Option<io::Error>,
+    /// Whether the reader has gone.
+    closed: bool,
     gathered: Vec<u8>,
     /// Writes through at once.
     direct: bool,
@@ -62,8 +64,8 @@ impl Output {
 
     /// Writes to `writer`; `direct` writes are not gathered.
     pub fn new(writer: Box<dyn Write + Send>, direct: bool, stop: &Stop) -> Self {
-        let (descriptor, failed) = (None, None);
-        let shared = Shared { writer, descriptor, failed, gathered: Vec::new(), direct, stop: stop.clone() };
+        let (descriptor, failed, gathered) = (None, None, Vec::new());
+        let shared = Shared { writer, descriptor, failed, closed: false, gathered, direct, stop: stop.clone() };
         Self { shared: Arc::new(Mutex::new(shared)) }
     }
 
@@ -103,6 +105,10 @@ impl Output {
     /// The writer's.
     pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut shared = self.lock();
+        // It may have been noticed when what was written before was only gathered.
+        if shared.closed {
+            return Err(rustix::io::Errno::PIPE.into());
+        }
         shared.gathered.extend_from_slice(bytes);
         if shared.direct || shared.gathered.len() >= FULL { shared.flush() } else { Ok(()) }
     }
@@ -116,7 +122,10 @@ impl Shared {
         let result = self.write_gathered();
         self.gathered.clear();
         match &result {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.stop.request(Reason::OutputClosed),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                self.stop.request(Reason::OutputClosed);
+            }
             Err(error) => {
                 self.failed.get_or_insert_with(|| error.kind().into());
             }
@@ -180,10 +189,8 @@ impl StdoutStream for Output {
 
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        Output::write(self, &bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => StreamError::Closed,
-            _ => StreamError::LastOperationFailed(error.into()),
-        })
+        // Also that the reader has gone: of a closed stream WASI would make EIO.
+        Output::write(self, &bytes).map_err(|error| StreamError::LastOperationFailed(error.into()))
     }
 
     /// WASI flushes after each write; when to write is decided in [`Output::write`].

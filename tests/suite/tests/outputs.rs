@@ -3,6 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Command, ExitStatus, Stdio},
     thread,
@@ -79,6 +80,33 @@ fn a_reader_that_has_gone_ends_the_run() {
     run.stdout(writer);
     let (status, stderr) = end_of(run);
     assert_eq!(status.code(), Some(74), "{stderr}");
+}
+
+/// Prints a line, sleeps for no time, and prints again until that fails; exits with the number of the failure.
+const UNTIL_IT_FAILS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\07\00\00\00")
+    (data (i32.const 16) "a line\0a")
+    (func (export "_start") (local $errno i32)
+        (loop $again
+            (local.set $errno (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (if (local.get $errno) (then (call $exit (local.get $errno))))
+            (drop (call $poll (i32.const 64) (i32.const 128) (i32.const 1) (i32.const 120)))
+            (br $again))))"#;
+const EPIPE: i32 = 64;
+
+/// As a program would that ignores SIGPIPE.
+#[test]
+fn a_guest_is_told_that_its_reader_has_gone_and_may_end_itself() {
+    let (_dir, file) = module(UNTIL_IT_FAILS);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut run = command(&[], &file);
+    run.stdout(writer);
+    assert_eq!(end_of(run), (ExitStatus::from_raw(EPIPE << 8), String::new()));
 }
 
 #[test]
