@@ -1,7 +1,8 @@
 //! `skep run`: a module of world `program`, on the live kernel.
 
 use std::{
-    path::{Path, PathBuf},
+    ffi::OsString,
+    path::{Component, Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -27,9 +28,9 @@ pub struct RunOptions {
     /// The module's file.
     pub file: PathBuf,
     /// Its arguments, without its name.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// Its environment.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(OsString, OsString)>,
     /// Directories it may use.
     pub dirs: Vec<Preopen>,
     /// Ends it after so long.
@@ -98,7 +99,7 @@ where
         on_stuck: Box::new(move || {
             // What is attached is held by descriptors alone: the end of the process takes it away.
             flushed.flush_ready();
-            let error = ended(&stuck, "the guest hangs in a call, such as reading its input or writing to a full pipe");
+            let error = ended(&stuck, "the guest hangs in a call, such as writing to a full pipe");
             let error = error.help("what it had not printed or read yet is lost, and was not counted");
             last_words(&error);
             std::process::exit(error.kind().exit_code().into());
@@ -169,6 +170,7 @@ struct Prepared {
 }
 
 fn prepare(options: &RunOptions) -> Result<Prepared> {
+    distinct_names(&options.dirs)?;
     let wasm = read_module(&options.file)?;
     let admission = options.policy.as_deref().map(|policy| admitted(&wasm, options, policy)).transpose()?;
     let engine = match &admission {
@@ -182,6 +184,22 @@ fn prepare(options: &RunOptions) -> Result<Prepared> {
     let module =
         Module::load(&engine, &wasm, cache.as_ref(), is_program).context(|| options.file.display().to_string())?;
     Ok(Prepared { engine, module, cache, admission })
+}
+
+/// A guest finds a directory by its name: of two with one name it would see but one.
+fn distinct_names(dirs: &[Preopen]) -> Result<()> {
+    // `a`, `./a` and `a/` are one to the guest's C library.
+    let name = |dir: &Preopen| -> PathBuf {
+        Path::new(&dir.guest).components().filter(|part| *part != Component::CurDir).collect()
+    };
+    for (at, dir) in dirs.iter().enumerate() {
+        if let Some(other) = dirs[..at].iter().find(|other| name(other) == name(dir)) {
+            let (first, second) = (other.host.display(), dir.host.display());
+            let message = format!("the guest would know two directories as {}: {first} and {second}", dir.guest);
+            return Err(Error::new(Kind::Usage, message).help("give one of them another name: --dir HOST::GUEST"));
+        }
+    }
+    Ok(())
 }
 
 /// The policy's leave for the module, with the signature beside it, and for the directories that it is lent.
@@ -233,7 +251,7 @@ pub fn read_module(file: &Path) -> Result<Vec<u8>> {
 }
 
 fn wasi_options(options: &RunOptions) -> WasiOptions {
-    let name = options.file.file_name().map_or_else(|| "guest".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name = options.file.file_name().map_or_else(|| "guest".into(), OsString::from);
     WasiOptions {
         args: std::iter::once(name).chain(options.args.iter().cloned()).collect(),
         env: options.env.clone(),

@@ -15,11 +15,13 @@
 
 mod cache;
 mod engine;
+mod input;
 mod limits;
 mod memory;
 mod module;
 mod output;
 mod stop;
+mod strings;
 mod ticker;
 mod trap;
 mod wasi;

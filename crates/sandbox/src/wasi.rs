@@ -1,12 +1,13 @@
-//! WASI preview 1 for guests that are commands, by wasmtime-wasi; and the three functions of it that a tracer needs
-//! otherwise.
+//! WASI preview 1 for guests that are commands, by wasmtime-wasi; and what of it a tracer needs otherwise.
 //!
 //! - `poll_oneoff` on clocks alone, which is how guests sleep: it ends when the run is asked to end, and what the guest
 //!   has printed is written before it sleeps;
 //! - `proc_exit` passes on any status, also one of 126 and more;
+//! - arguments and environment are bytes (`strings`), standard input is waited for ([`Input`]);
 //! - descriptors of preopened directories can be asked for, as targets to attach to.
 
 use std::{
+    ffi::OsString,
     fs::File,
     os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
@@ -21,10 +22,16 @@ use skep_error::{Error, Kind, Result, ResultExt as _};
 use wasmtime::{Caller, Extern, Func, Instance, Linker, Module, TypedFunc};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, p1::WasiP1Ctx};
 
-use crate::{output::Output, stop::Stop, trap};
+use crate::{
+    input::Input,
+    output::Output,
+    stop::Stop,
+    strings::{self, Strings},
+    trap,
+};
 
 /// The module's name.
-const MODULE: &str = skep_abi::program::MODULE_WASI;
+pub(crate) const MODULE: &str = skep_abi::program::MODULE_WASI;
 /// The first descriptor that a preopened directory gets.
 const FIRST_PREOPEN: i32 = 3;
 
@@ -32,9 +39,9 @@ const FIRST_PREOPEN: i32 = 3;
 #[derive(Clone, Debug, Default)]
 pub struct WasiOptions {
     /// The guest's `argv`, its name first.
-    pub args: Vec<String>,
+    pub args: Vec<OsString>,
     /// Its environment; nothing of the host's unless it stands here.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(OsString, OsString)>,
     /// Directories it may use: the host's path, the guest's name for it, whether it may change anything.
     pub dirs: Vec<Preopen>,
     /// Whether it reads the host's standard input.
@@ -56,6 +63,8 @@ pub struct Preopen {
 pub struct Wasi {
     ctx: WasiP1Ctx,
     preopens: Vec<File>,
+    pub(crate) args: Strings,
+    pub(crate) env: Strings,
     stdout: Output,
     stop: Stop,
     /// wasmtime-wasi's `poll_oneoff`, once it was needed.
@@ -76,10 +85,10 @@ impl Wasi {
     /// `NotFound`, `Permission` or `Io` for a directory that cannot be opened.
     pub fn new(options: &WasiOptions, stdout: Output, stderr: Output, stop: &Stop) -> Result<Self> {
         let mut builder = WasiCtxBuilder::new();
-        builder.args(&options.args).envs(&options.env).stdout(stdout.clone()).stderr(stderr);
+        builder.stdout(stdout.clone()).stderr(stderr);
         builder.allow_blocking_current_thread(true);
         if options.stdin {
-            builder.inherit_stdin();
+            builder.stdin(Input::new(stop));
         }
         let mut preopens = Vec::new();
         for dir in &options.dirs {
@@ -90,7 +99,16 @@ impl Wasi {
                 .preopened_dir(&dir.host, &dir.guest, perms)
                 .map_err(|error| Error::new(Kind::Io, format!("{error:#}")).context(doing()))?;
         }
-        Ok(Self { ctx: builder.build_p1(), preopens, stdout, stop: stop.clone(), poll: None, woken: false })
+        Ok(Self {
+            ctx: builder.build_p1(),
+            preopens,
+            args: Strings::arguments(&options.args),
+            env: Strings::environment(&options.env),
+            stdout,
+            stop: stop.clone(),
+            poll: None,
+            woken: false,
+        })
     }
 
     /// Writes what the guest has printed so far.
@@ -158,6 +176,7 @@ pub(crate) fn add_to_linker<T: WasiView + Send>(
         let original = linker.get(&mut store, MODULE, "poll_oneoff")?.into_func();
         let original = original.ok_or_else(|| wasmtime::Error::msg("WASI has no poll_oneoff"))?;
         linker.allow_shadowing(true);
+        strings::add_to_linker(linker)?;
         linker.func_wrap(MODULE, "proc_exit", |status: i32| -> wasmtime::Result<()> {
             Err(wasmtime::Error::new(I32Exit(status)))
         })?;
@@ -225,7 +244,7 @@ const SUBSCRIPTION: usize = 48;
 const EVENT: usize = 32;
 /// A guest that waits for more clocks than this is not sleeping.
 const MOST_CLOCKS: u32 = 16;
-const ERRNO_FAULT: i32 = 21;
+pub(crate) const ERRNO_FAULT: i32 = 21;
 
 /// `poll_oneoff` for subscriptions that are all to clocks; `None` for any other.
 fn sleep<T: WasiView>(

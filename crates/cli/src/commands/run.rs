@@ -1,11 +1,14 @@
 //! `skep run`.
 
 use std::{
+    ffi::{OsStr, OsString},
     io::IsTerminal as _,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use skep_error::{Error, Kind, Result};
 use skep_runtime::program::{self, RunOptions};
 use skep_sandbox::Preopen;
@@ -30,11 +33,11 @@ Exit status: the guest's own, its lowest eight bits. When the guest cannot run o
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
     /// Sets a variable in the guest's environment, which is empty otherwise
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
-    env: Vec<(String, String)>,
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(parse_env))]
+    env: Vec<(OsString, OsString)>,
 
     /// Lets the guest use a directory: HOST, HOST::GUEST, or either with :ro at the end
-    #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
+    #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = OsStringValueParser::new().try_map(parse_dir))]
     dir: Vec<Preopen>,
 
     /// Ends the run after this time, such as 10s or 2min; compiling the module counts
@@ -62,7 +65,7 @@ pub(crate) struct Args {
 
     /// The guest's arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    args: Vec<String>,
+    args: Vec<OsString>,
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
@@ -96,23 +99,33 @@ fn compiling(file: &Path) {
     console::note(&format!("compiling {}", file.display()));
 }
 
-fn parse_env(text: &str) -> Result<(String, String)> {
-    match text.split_once('=') {
+fn parse_env(text: OsString) -> Result<(OsString, OsString)> {
+    match split_once(&text, "=") {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err(Error::new(Kind::Usage, "write it as NAME=VALUE")),
     }
 }
 
-fn parse_dir(text: &str) -> Result<Preopen> {
-    let (text, writable) = match text.strip_suffix(":ro") {
-        Some(text) => (text, false),
-        None => (text, true),
+fn parse_dir(text: OsString) -> Result<Preopen> {
+    let (text, writable) = match text.as_bytes().strip_suffix(b":ro") {
+        Some(text) => (OsStr::from_bytes(text), false),
+        None => (&*text, true),
     };
-    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    let (host, guest) = split_once(text, "::").unwrap_or((text, text));
     if host.is_empty() || guest.is_empty() {
         return Err(Error::new(Kind::Usage, "write it as HOST or HOST::GUEST"));
     }
+    // WASI has bytes for arguments and UTF-8 for paths.
+    let guest = guest.to_str().ok_or_else(|| {
+        Error::new(Kind::Usage, "the guest cannot know it by a name that is not UTF-8: write it as HOST::GUEST")
+    })?;
     Ok(Preopen { host: host.into(), guest: guest.to_owned(), writable })
+}
+
+fn split_once<'a>(text: &'a OsStr, separator: &str) -> Option<(&'a OsStr, &'a OsStr)> {
+    let bytes = text.as_bytes();
+    let at = bytes.windows(separator.len()).position(|window| window == separator.as_bytes())?;
+    Some((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + separator.len()..])))
 }
 
 fn parse_bytes(text: &str) -> Result<usize> {
@@ -135,11 +148,22 @@ mod tests {
 
     #[test]
     fn directories() {
-        let dir = parse_dir("/sys::/s:ro").unwrap();
+        let dir = parse_dir("/sys::/s:ro".into()).unwrap();
         assert_eq!((dir.host, dir.guest, dir.writable), ("/sys".into(), "/s".to_owned(), false));
-        let dir = parse_dir("/tmp").unwrap();
+        let dir = parse_dir("/tmp".into()).unwrap();
         assert_eq!((dir.host, dir.guest, dir.writable), ("/tmp".into(), "/tmp".to_owned(), true));
-        assert!(parse_dir("::x").is_err());
+        assert!(parse_dir("::x".into()).is_err());
+    }
+
+    #[test]
+    fn bytes_that_are_no_text() {
+        let odd = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+        assert_eq!(parse_env(odd(b"A\xff=\xfe=")).unwrap(), (odd(b"A\xff"), odd(b"\xfe=")));
+        let dir = parse_dir(odd(b"/\xff::/odd:ro")).unwrap();
+        assert_eq!((dir.host, dir.guest, dir.writable), (odd(b"/\xff").into(), "/odd".to_owned(), false));
+        for unnameable in [&b"/\xff"[..], b"/tmp::/\xff"] {
+            assert!(parse_dir(odd(unnameable)).unwrap_err().to_string().contains("UTF-8"));
+        }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub struct Options {
     pub stop: Stop,
     /// Shown each error that the guest itself only sees as a number.
     pub report: Box<dyn FnMut(&Error) + Send>,
-    /// Called from another thread when the guest hangs in a call of the host's, such as reading standard input, after
+    /// Called from another thread when the guest hangs in a call of the host's, such as writing to a full pipe, after
     /// it was asked to end. It should end the process.
     pub on_stuck: Box<dyn FnOnce() + Send>,
 }
