@@ -40,14 +40,25 @@ pub(crate) fn start(verbose: u8) {
         1 => "info,libbpf=warn,wasmtime=warn,cranelift=warn",
         _ => "debug,wasmtime=warn,cranelift=warn,cranelift_codegen=warn,regalloc2=warn",
     };
-    let filter = EnvFilter::try_from_env("SKEP_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let asked = std::env::var_os("SKEP_LOG")
+        .filter(|text| !text.is_empty())
+        .map(|text| EnvFilter::try_new(text.to_string_lossy()));
+    let (filter, refused) = match asked {
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(level), Some(error)),
+        None => (EnvFilter::new(level), None),
+    };
+    let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(colours && std::io::stderr().is_terminal())
         .with_target(verbose > 1)
         .without_time()
         .init();
+    if let Some(error) = refused {
+        note(&format!("SKEP_LOG is left out, it cannot be read: {error}"));
+    }
 }
 
 /// Shows an error as a person reads it.

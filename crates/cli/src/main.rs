@@ -16,9 +16,20 @@ use clap::{CommandFactory as _, Parser};
 use commands::Command;
 use skep_error::{Error, Kind};
 
+const ENVIRONMENT: &str = "\
+Environment:
+  SKEP_LOG        what is logged to standard error, in the place of what -v chooses:
+                  a level (error, warn, info, debug, trace), or one for a part of
+                  Skep, such as warn,skep_bpf=debug,libbpf=debug
+  XDG_CACHE_HOME  where compiled modules are kept, in skep/modules; ~/.cache where it
+                  is not set. For root it is always /var/cache
+  NO_COLOR        if it is not empty, there are no colours
+
+`skep help COMMAND` shows a command's options, examples and exit codes.";
+
 /// Runs eBPF programs carried in WebAssembly.
 #[derive(Debug, Parser)]
-#[command(name = "skep", version, max_term_width = 100, after_help = "`skep help COMMAND` shows examples.")]
+#[command(name = "skep", version, max_term_width = 100, after_help = ENVIRONMENT)]
 struct Cli {
     /// Shows more: the whole of the verifier's log, and what Skep does. Twice: what libbpf says.
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]

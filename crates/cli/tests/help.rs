@@ -41,3 +41,43 @@ fn completions_and_the_manual_page_know_the_commands() {
     let man = text(&skep(&["man"]).stdout);
     assert!(man.contains(".TH skep 1") && man.contains("run"), "{man}");
 }
+
+#[test]
+fn manual_pages_have_the_header_and_the_sections_that_man_pages_have() {
+    let header = |name: &str| format!(".TH {name} 1 \"\" \"skep {}\" \"Skep manual\"", env!("CARGO_PKG_VERSION"));
+    let sections = |page: &str| -> Vec<String> {
+        page.lines().filter_map(|line| line.strip_prefix(".SH ")).map(|title| title.replace('"', "")).collect()
+    };
+    let of_skep = text(&skep(&["man"]).stdout);
+    assert!(of_skep.lines().any(|line| line == header("skep")), "{of_skep}");
+    let expected = ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "SUBCOMMANDS", "ENVIRONMENT", "NOTES", "VERSION"];
+    assert_eq!(sections(&of_skep), expected);
+    for command in ["run", "exec-kernel"] {
+        let page = text(&skep(&["man", command]).stdout);
+        assert!(page.lines().any(|line| line == header(&format!("skep-{command}"))), "{page}");
+        assert_eq!(sections(&page), ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "EXIT STATUS"]);
+    }
+}
+
+#[test]
+fn help_and_the_manual_page_know_the_environment() {
+    for page in [&["--help"][..], &["man"]].map(|args| text(&skep(args).stdout)) {
+        for variable in ["SKEP_LOG", "XDG_CACHE_HOME", "NO_COLOR"] {
+            assert!(page.contains(variable), "no {variable} in {page}");
+        }
+    }
+    let help = text(&skep(&["--help"]).stdout);
+    assert!(help.lines().any(|line| line.trim_start().starts_with("man ")), "{help}");
+}
+
+#[test]
+fn what_skep_log_asks_for_is_shown_and_what_it_cannot_mean_is_said() {
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bootstrap/bootstrap.wasm");
+    let run = |value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skep"));
+        text(&command.args(["run", "--no-cache", module, "-h"]).env("SKEP_LOG", value).output().unwrap().stderr)
+    };
+    assert!(run("info").contains("the guest ended with status 0"));
+    assert_eq!(run(""), "");
+    assert!(run("=,=").starts_with("skep: SKEP_LOG is left out"), "{}", run("=,="));
+}

@@ -43,11 +43,40 @@ pub(crate) fn man(args: &ManArgs) -> Result<u8> {
             found.display_name(format!("skep-{name}"))
         }
     };
-    let mut text = Vec::new();
-    clap_mangen::Man::new(page).render(&mut text).context(|| "making the manual page")?;
-    // The generator has its own name for what follows the options; here these are examples.
-    console::print(&String::from_utf8_lossy(&text).replace("\n.SH EXTRA\n", "\n.SH EXAMPLES\n"))?;
+    console::print(&page_of(page)?)?;
     Ok(0)
+}
+
+/// The page of a command, in the language of man.
+fn page_of(command: clap::Command) -> Result<String> {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
+    // Title, section, date, source, manual: the generator leaves out the date, and all after it moves up by one.
+    let header = format!(r#".TH {name} 1 "" "skep {}" "Skep manual""#, env!("CARGO_PKG_VERSION"));
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text).context(|| "making the manual page")?;
+    let text = String::from_utf8_lossy(&text);
+    let lines = text.lines().map(|line| if line.starts_with(".TH ") { &header } else { line });
+    Ok(with_sections(&lines.collect::<Vec<_>>().join("\n")) + "\n")
+}
+
+/// Sections that man pages have, where the generator knows but one for all that follows the options.
+fn with_sections(page: &str) -> String {
+    let (options, extra) = page.split_once("\n.SH EXTRA\n").unwrap_or((page, ""));
+    let (extra, version) = extra.split_once("\n.SH VERSION\n").unwrap_or((extra, ""));
+    let mut text = options.to_owned();
+    for paragraph in extra.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+        let (title, body) = match paragraph.split_once(":\n") {
+            Some(("Examples" | "Example", lines)) => ("EXAMPLES", lines),
+            Some(("Environment", lines)) => ("ENVIRONMENT", lines),
+            _ => match paragraph.split_once("Exit status: ") {
+                Some(("", lines)) => ("EXIT STATUS", lines),
+                _ => ("NOTES", paragraph),
+            },
+        };
+        // Lines stay as they are: columns would be lost.
+        text.push_str(&format!("\n.SH {title}\n.nf\n{}\n.fi", body.trim_end()));
+    }
+    if version.is_empty() { text } else { format!("{text}\n.SH VERSION\n{version}") }
 }
 
 #[cfg(test)]
@@ -59,9 +88,7 @@ mod tests {
         let mut skep = Cli::command();
         skep.build();
         for command in skep.get_subcommands().filter(|command| command.get_name() != "help") {
-            let mut text = Vec::new();
-            clap_mangen::Man::new(command.clone()).render(&mut text).unwrap();
-            let text = String::from_utf8(text).unwrap().replace("\\-", "-");
+            let text = page_of(command.clone()).unwrap().replace("\\-", "-");
             for option in command.get_opts().filter_map(clap::Arg::get_long) {
                 assert!(text.contains(&format!("--{option}")), "{}: {option}", command.get_name());
             }

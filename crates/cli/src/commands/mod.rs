@@ -56,7 +56,6 @@ commands! {
     Doctor(doctor::Args) = doctor::run;
     /// Prints shell completions
     Completions(completions::Args) = completions::run;
-    /// Prints the manual page
-    #[command(hide = true)]
+    /// Prints the manual page of Skep or of a command, for man
     Man(completions::ManArgs) = completions::man;
 }
