@@ -6,9 +6,11 @@
 
 char LICENSE[] SEC("license") = "GPL";
 
-const volatile unsigned int constant = 30;
-unsigned int variable = 40;
-unsigned int zero = 0;
+/* The kernel's own names of types, which the skeleton repeats. */
+const volatile __u32 constant = 30;
+const volatile bool wanted = false;
+__u16 variable = 40;
+__s64 zero = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -28,7 +30,7 @@ int on_getpgid(struct trace_event_raw_sys_enter *ctx)
 	u32 argument = ctx->args[0], key = 0;
 	u64 digits = constant * 100 + variable * 10 + zero;
 
-	if ((argument & TRIGGER_MASK) != TRIGGER)
+	if ((argument & TRIGGER_MASK) != TRIGGER || !wanted)
 		return 0;
 	bpf_map_update_elem(&seen, &key, &digits, BPF_ANY);
 	struct record r = { .call = argument & ~TRIGGER_MASK };

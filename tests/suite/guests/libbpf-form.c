@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* The skeleton of an unmodified bpftool and libbpf's names: two rings of one ring_buffer, .bss set before the load. */
+/* The skeleton of an unmodified bpftool, with variables of the kernel's types, and libbpf's names: two rings of one
+ * ring_buffer, .bss set before the load. */
 #include "libbpf-form.skel.h"
 #include "check.h"
 #include "trigger.h"
@@ -18,7 +19,8 @@ int main(void)
 {
 	struct libbpf_form_bpf *skel = libbpf_form_bpf__open();
 	CHECK(skel, "open");
-	printf("initial values: %u %u %u\n", skel->rodata->constant, skel->data->variable, skel->bss->zero);
+	printf("initial values: %u %u %lld\n", skel->rodata->constant, skel->data->variable, (long long)skel->bss->zero);
+	skel->rodata->wanted = true;
 	skel->rodata->constant = 3;
 	skel->data->variable = 4;
 	skel->bss->zero = 5;
