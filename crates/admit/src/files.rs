@@ -4,7 +4,7 @@ use std::{
     fs::{self, File, Metadata},
     io::Read as _,
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use skep_error::{Error, Kind, Result, ResultExt as _};
@@ -13,6 +13,14 @@ use crate::limits::MAX_MODULE;
 
 /// Bytes of the largest key, signature or policy that is read.
 const MAX_TEXT: u64 = 1 << 20;
+
+/// The file that goes with `path`: its name with `.ending` behind it.
+pub fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    name.into()
+}
 
 /// The bytes of a module's file, which may be a pipe.
 ///

@@ -3,18 +3,14 @@
 //! Keys and signatures are files of one line: a word that says what it is, and hexadecimal digits. What is signed is
 //! [`SIGNATURE_CONTEXT`] and the hash, so that a signature made for something else is none for a module.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, fs, path::Path, str::FromStr};
 
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
 use crate::{
     Inspection, Rejection, RejectionKind,
-    files::{read_text, read_trusted, trusted},
+    files::{beside, read_text, read_trusted, trusted},
     hex,
 };
 
@@ -141,7 +137,7 @@ impl Signature {
     /// # Errors
     /// `Io` and its like where a file that is there, or is named, cannot be read; `BadInput` where it is no signature.
     pub fn of(module: &Path, named: Option<&Path>) -> Result<Option<Self>> {
-        let beside = PathBuf::from(format!("{}.{SIGNATURE_EXTENSION}", module.display()));
+        let beside = beside(module, SIGNATURE_EXTENSION);
         let path = named.unwrap_or(&beside);
         match read_text(path) {
             Ok(text) => text.parse::<Self>().map(Some).context(|| format!("reading {}", path.display())),

@@ -55,6 +55,8 @@ pub(crate) fn start(verbose: u8) {
         .with_ansi(colours && std::io::stderr().is_terminal())
         .with_target(verbose > 1)
         .without_time()
+        // What cannot be logged would be said on standard error, and that this cannot be said is a panic there.
+        .log_internal_errors(false)
         .init();
     if let Some(error) = refused {
         note(&format!("SKEP_LOG is left out, it cannot be read: {error}"));
@@ -72,10 +74,14 @@ pub(crate) fn note(text: &str) {
     say(text);
 }
 
-/// One message on standard error. Where nobody reads it, nobody can be told.
 fn say(text: &str) {
+    remark(&format!("skep: {text}"));
+}
+
+/// One line on standard error. Where nobody reads it, nobody can be told.
+pub(crate) fn remark(text: &str) {
     if is_read() {
-        let _ = writeln!(std::io::stderr(), "skep: {}", printable(text));
+        let _ = writeln!(std::io::stderr(), "{}", printable(text));
     }
 }
 

@@ -1,9 +1,13 @@
 //! What is no module, and modules that misbehave: a clear message, a documented exit code, nothing left behind.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use rustix::process::Signal;
-use skep_suite::{Finished, Inventory, Run, guest, kernel_gate};
+use skep_suite::{Finished, Inventory, Run, guest, kernel_gate, skep};
 
 fn run_file(path: &Path) -> Finished {
     Run::skep(["run".as_ref(), "--no-cache".as_ref(), path.as_os_str()]).finish()
@@ -142,10 +146,8 @@ fn a_start_function_that_loops_ends_with_the_time_given_to_it() {
     assert_refused(&finished, 124, &["the time given to the run is over"]);
 }
 
-/// One function of 1,000,000 branches takes long to compile; a run of it would never end. So the time is over in either.
-#[test]
-fn a_large_module_ends_with_the_time_given_to_it_also_while_it_is_compiled() {
-    let started = std::time::Instant::now();
+/// One function of 1,000,000 branches, which takes long to compile; a run of it would never end.
+fn slow_to_compile() -> Vec<u8> {
     let mut body = vec![0];
     // i32.const 0, if, end
     (0..1_000_000).for_each(|_| body.extend([0x41, 0, 0x04, 0x40, 0x0b]));
@@ -162,8 +164,35 @@ fn a_large_module_ends_with_the_time_given_to_it_also_while_it_is_compiled() {
     wasm.push(1);
     wasm.extend(len);
     wasm.extend(body);
-    assert_refused(&run_for_a_second(&wasm), 124, &["time"]);
+    wasm
+}
+
+#[test]
+fn a_large_module_ends_with_the_time_given_to_it_also_while_it_is_compiled() {
+    let started = std::time::Instant::now();
+    assert_refused(&run_for_a_second(&slow_to_compile()), 124, &["time"]);
     assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+/// That a compilation takes long is for a person to know, not for a file.
+#[test]
+fn progress_is_shown_on_a_terminal_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("module.wasm");
+    fs::write(&path, slow_to_compile()).unwrap();
+    let line = format!("{} run --no-cache --timeout 3s {}", skep().display(), path.display());
+    // `script` gives its command a terminal, and copies what is shown on it.
+    let mut on_terminal = Command::new("script");
+    on_terminal.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    let on_terminal = on_terminal.spawn().unwrap();
+    let mut piped = Command::new("sh");
+    let piped = piped.args(["-c", &format!("exec {line}")]).output().unwrap();
+    let on_terminal = on_terminal.wait_with_output().unwrap();
+    assert_eq!((piped.status.code(), on_terminal.status.code()), (Some(124), Some(124)), "{on_terminal:?}");
+    let [piped, shown] = [piped.stderr, on_terminal.stdout].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(piped.starts_with("skep: error: ") && piped.lines().count() == 1, "no more than why it ended: {piped}");
+    let shown: Vec<&str> = shown.lines().map(|line| line.trim_end_matches('\r')).collect();
+    assert_eq!(shown, [&format!("skep: compiling {}", path.display()), piped.trim_end()]);
 }
 
 /// LEB128.

@@ -217,6 +217,35 @@ fn closed_descriptors_change_no_exit_code() {
     }
 }
 
+/// Prints a line to its standard error, and one to its standard output; exits with 7.
+const BOTH: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\10\00\00\00\07\00\00\00")
+    (data (i32.const 16) "a line\0a")
+    (func (export "_start")
+        (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (call $exit (i32.const 7))))"#;
+
+/// What cannot be said to anybody changes nothing: neither the guest's own messages nor Skep's.
+#[test]
+fn kernel_a_full_disk_behind_standard_error_changes_no_exit_code() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (_dir, file) = module(BOTH);
+    let mut run = command(&["-v"], &file);
+    let ended = run.stdin(Stdio::null()).stderr(full()).output().unwrap();
+    assert_eq!((ended.status.code(), &*ended.stdout), (Some(7), &b"a line\n"[..]));
+    if !kernel_gate("errors that a guest survives") {
+        return;
+    }
+    let mut run = command(&[], &guest("misuse"));
+    let ended = run.arg("pointers").stdin(Stdio::null()).stderr(full()).output().unwrap();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    assert!(ended.stdout.ends_with(b"survived\n"), "{ended:?}");
+}
+
 /// Copies its input to its output; before that it says how many arguments, variables and preopened directories it has.
 const OUTSIDE: &str = r#"(module
     (import "wasi_snapshot_preview1" "args_sizes_get" (func $args (param i32 i32) (result i32)))

@@ -9,6 +9,8 @@ use skep_bpf::kernel_wasm::KernelModule;
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use wasm2bpf::{Binding, Isa, Object, Options};
 
+use crate::console;
+
 const EXAMPLES: &str = "\
 Examples:
   skep compile score.wasm -o score.bpf.o            an object that libbpf links and loads
@@ -164,7 +166,7 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
             Emit::Obj => {
                 let path = output_of(args);
                 std::fs::write(&path, &object.elf).context(|| format!("writing {}", path.display()))?;
-                eprintln!("wrote {}, {} bytes", path.display(), object.elf.len());
+                console::remark(&format!("wrote {}, {} bytes", path.display(), object.elf.len()));
             }
             Emit::Asm => write!(out, "{}", object.listing(&bytes)).context(|| "writing the listing")?,
             Emit::Ir => {

@@ -5,6 +5,7 @@ use skep_error::{Error, Kind, Result, did_you_mean};
 use wasmparser::{ExternalKind, ValType};
 
 use super::compile::Module;
+use crate::console;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,11 +58,11 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
         return Err(Error::new(Kind::Trap, trap.to_string()).context("instantiating the module"));
     }
     let run = module.call(instance, function, &arguments, args.fuel)?;
-    eprintln!("fuel used: {} of {}", run.fuel_used, args.fuel);
+    console::remark(&format!("fuel used: {} of {}", run.fuel_used, args.fuel));
     match run.outcome {
         Outcome::Returned(values) => {
             for (&ty, value) in signature.results.iter().zip(values) {
-                println!("{}", show(ty, value));
+                console::print(&format!("{}\n", show(ty, value)))?;
             }
             Ok(0)
         }

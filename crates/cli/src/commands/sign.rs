@@ -8,8 +8,8 @@ use std::{
 };
 
 use skep_admit::{
-    PUBLIC_KEY_EXTENSION, PublicKey, SIGNATURE_EXTENSION, SecretKey, Signature, inspect, read_module, read_text,
-    trust_store,
+    PUBLIC_KEY_EXTENSION, PublicKey, SIGNATURE_EXTENSION, SecretKey, Signature, beside, inspect, read_module,
+    read_text, trust_store,
 };
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
@@ -56,11 +56,15 @@ pub(crate) struct VerifyArgs {
 
 pub(crate) fn keygen(args: &KeygenArgs) -> Result<u8> {
     let key = SecretKey::generate()?;
-    let public = with_ending(&args.key, PUBLIC_KEY_EXTENSION);
+    let public = beside(&args.key, PUBLIC_KEY_EXTENSION);
     create(&args.key, 0o600, &key.to_text())?;
     create(&public, 0o644, &key.public().to_text())?;
-    println!("{}: the secret key, which signs; keep it to yourself", args.key.display());
-    println!("{}: the public key {}, which checks; give it to others", public.display(), key.public());
+    console::print(&format!("{}: the secret key, which signs; keep it to yourself\n", args.key.display()))?;
+    console::print(&format!(
+        "{}: the public key {}, which checks; give it to others\n",
+        public.display(),
+        key.public()
+    ))?;
     Ok(0)
 }
 
@@ -76,9 +80,9 @@ pub(crate) fn sign(args: &SignArgs) -> Result<u8> {
         let doing = format!("signing {}", args.module.display());
         return Err(Error::from(reason.clone()).context(doing));
     }
-    let path = with_ending(&args.module, SIGNATURE_EXTENSION);
+    let path = beside(&args.module, SIGNATURE_EXTENSION);
     fs::write(&path, key.sign(&module.hash).to_text()).context(|| format!("writing {}", path.display()))?;
-    println!("{}: a signature over {} by {}", path.display(), module.hash_hex(), key.public());
+    console::print(&format!("{}: a signature over {} by {}\n", path.display(), module.hash_hex(), key.public()))?;
     Ok(0)
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<u8> {
             .help("name a public key with --key, or a directory of them with --trust"));
     }
     let bytes = read_module(&args.module)?;
-    let path = args.signature.clone().unwrap_or_else(|| with_ending(&args.module, SIGNATURE_EXTENSION));
+    let path = args.signature.clone().unwrap_or_else(|| beside(&args.module, SIGNATURE_EXTENSION));
     let signature: Signature = match parsed(&path) {
         Err(error) if error.kind() == Kind::NotFound => {
             return Err(
@@ -113,12 +117,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> Result<u8> {
         let help = "to trust that key, name its file with --key or put it into the directory of --trust";
         return Err(Error::new(Kind::Refused, message).help(help).context(doing()));
     }
-    println!("{}: signed by {}", args.module.display(), signature.key);
+    console::print(&format!("{}: signed by {}\n", args.module.display(), signature.key))?;
     Ok(0)
-}
-
-fn with_ending(path: &Path, ending: &str) -> PathBuf {
-    PathBuf::from(format!("{}.{ending}", path.display()))
 }
 
 fn parsed<T: std::str::FromStr<Err = Error>>(path: &Path) -> Result<T> {
