@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* attach FAMILY DIRECTORY [TARGET]: attaches the programs of a family to the making of directories, the last of them to TARGET,
- * makes one, and says how often each program ran. DIRECTORY must not exist; it is removed again. */
+/* attach FAMILY DIRECTORY [TARGET]: attaches the programs of a family to the making of directories, the third to TARGET, makes
+ * one, and says how often each program ran. DIRECTORY must not exist; it is removed again. */
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +31,7 @@ static const struct family {
 	size_t len;
 	const char *programs[PROGRAMS];
 } families[] = {
-	{ "kprobe", kprobe, sizeof(kprobe), { "on_entry", "on_return", "on_syscall" } },
+	{ "kprobe", kprobe, sizeof(kprobe), { "on_entry", "on_return", "on_syscall", "on_result" } },
 	{ "fentry", fentry, sizeof(fentry), { "on_entry", "on_return", "on_permission" } },
 	{ "multi", multi, sizeof(multi), { "on_pattern", "on_return", "on_names" } },
 	{ "lsm_cgroup", lsm_cgroup, sizeof(lsm_cgroup), { [EXTRA] = "on_permission" } },

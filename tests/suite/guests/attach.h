@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* What the objects of attach.c share: three counters, in this order. */
+/* What the objects of attach.c share: counters, in this order. */
 #ifndef ATTACH_H
 #define ATTACH_H
 
-enum { ENTRY, RETURN, EXTRA, PROGRAMS };
+enum { ENTRY, RETURN, EXTRA, SYSCALL_RETURN, PROGRAMS };
 
 #ifdef __bpf__
 #define COUNTS                                    \

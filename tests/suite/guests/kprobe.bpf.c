@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Counts the making of directories at a kernel function's entry and return, and at the system call. */
+/* Counts the making of directories at a kernel function's entry and return, and at the system call's. */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
 #include "attach.h"
@@ -24,4 +24,10 @@ SEC("ksyscall/mkdirat")
 int on_syscall(void *ctx)
 {
 	return count(EXTRA);
+}
+
+SEC("kretsyscall/mkdirat")
+int on_result(void *ctx)
+{
+	return count(SYSCALL_RETURN);
 }

@@ -17,7 +17,11 @@ const MESSAGE: u64 = 7;
 
 /// Starts the guest in a network namespace of its own; it is attached when this returns.
 fn attach(object: &str, programs: &[&str]) -> Run {
-    let mut command = format!("{} run {} {object}", skep().display(), guest("places").display());
+    attach_with("", object, programs)
+}
+
+fn attach_with(options: &str, object: &str, programs: &[&str]) -> Run {
+    let mut command = format!("{} run {options} {} {object}", skep().display(), guest("places").display());
     for program in programs {
         command.push_str(&format!(" '{program}'"));
     }
@@ -151,6 +155,37 @@ fn kernel_programs_of_a_cgroup() {
     Inventory::assert_nothing_left(&before, &rows.map(|(_, program, _, _)| program));
 }
 
+/// A cgroup's directory that the guest was lent, named by its descriptor there; a negative one leaves it to the section.
+#[test]
+fn kernel_programs_attached_by_a_descriptor() {
+    if !kernel_gate("wasm_attach_bpf_program_fd") {
+        return;
+    }
+    let before = Inventory::now();
+    let cgroup = Cgroup::new();
+    let dirs = format!("--dir /proc --dir {}::/group", cgroup.path().display());
+    let run = attach_with(&dirs, "packets", &["skb_egress@4"]);
+    cause(&run, Some(cgroup.path()), "inet");
+    assert_eq!(seen(run), (1, 8 + DATAGRAM));
+    let run = attach("packets", &["lookup@-1"]);
+    cause(&run, None, "inet");
+    assert_eq!(seen(run), (1, UDP_PORT));
+    Inventory::assert_nothing_left(&before, &["skb_egress", "lookup"]);
+
+    for (program, why) in [
+        ("skb_egress@3", "the directory is no cgroup (v2)"),
+        ("skb_egress@5", "descriptor 5"),
+        ("skb_egress@0", "descriptor 0"),
+        ("skb_egress@-1", "attach it with a target: the path of a cgroup directory"),
+    ] {
+        let mut command = Command::new(skep());
+        command.args(["run"]).args(dirs.split(' ')).arg(guest("places")).args(["packets", program]);
+        let refused = Run::start(command).finish();
+        assert_eq!(refused.code, Some(1), "{program}: {refused:#?}");
+        assert!(refused.stderr.contains(why), "{program}: no {why:?} in {}", refused.stderr);
+    }
+}
+
 #[test]
 fn kernel_programs_of_a_sockmap() {
     if !kernel_gate("sk_msg, sk_skb") {
@@ -219,7 +254,8 @@ fn kernel_probes_of_programs_and_of_tracepoints() {
         assert_eq!(count, *times, "{place}");
         assert!(detail.is_none_or(|detail| detail == last), "{place}: {last}");
     }
-    for place in ["tracepoint=syscalls:sys_enter_getpgid", "raw_tracepoint=sys_enter"] {
+    for place in ["tracepoint=syscalls:sys_enter_getpgid", "raw_tracepoint=sys_enter", "writable", "writable=sys_enter"]
+    {
         let run = attach("probes", &[place]);
         trigger(1234);
         let (count, last) = seen(run);
@@ -227,8 +263,25 @@ fn kernel_probes_of_programs_and_of_tracepoints() {
         assert_eq!(last, 1234, "{place}");
     }
     fs::remove_file(&program).unwrap();
-    let names = ["user_probe", "one_function", "every_function", "every_return", "tracepoint", "raw_tracepoint"];
+    let names =
+        ["user_probe", "one_function", "every_function", "every_return", "tracepoint", "raw_tracepoint", "writable"];
     Inventory::assert_nothing_left(&before, &names);
+}
+
+/// It loads, and is attached by an option of a socket, which no guest has.
+#[test]
+fn kernel_a_program_that_only_a_socket_can_ask_for_says_so() {
+    if !kernel_gate("sk_reuseport") {
+        return;
+    }
+    for program in ["choose", "choose=lo"] {
+        let refused = Run::skep(["run".as_ref(), guest("places").as_os_str(), "probes".as_ref(), program.as_ref()]);
+        let refused = refused.finish();
+        assert_eq!(refused.code, Some(1), "{refused:#?}");
+        for word in ["attaching program choose", "SO_ATTACH_REUSEPORT_EBPF"] {
+            assert!(refused.stderr.contains(word), "no {word:?} in {}", refused.stderr);
+        }
+    }
 }
 
 #[test]

@@ -88,6 +88,9 @@ pub(crate) fn attach(object: &Object, program: &ProgramMut<'_>, target: Target<'
         tracefs::ensure_mounted();
     }
     let (result, messages) = diagnostics::capture(|| match target {
+        _ if let Some(why) = placeless(program.prog_type()) => {
+            Err(Error::new(Kind::BadInput, why).with_errno(libc::EOPNOTSUPP).into())
+        }
         Target::Section => by_section(program),
         Target::Named(text) => to_named(object, program, text),
         Target::Directory(fd) => {
@@ -114,6 +117,18 @@ pub(crate) fn attach_struct_ops(object: &mut Object) -> Result<Attachment> {
     Ok(Attachment::Links(links))
 }
 
+/// Why a program of that type has no place that a loader could attach it to.
+fn placeless(kind: ProgramType) -> Option<&'static str> {
+    match kind {
+        ProgramType::Syscall => Some("a syscall program is run, not attached"),
+        ProgramType::SkReuseport => Some("a socket takes it, by its option SO_ATTACH_REUSEPORT_EBPF"),
+        ProgramType::LwtIn | ProgramType::LwtOut | ProgramType::LwtXmit | ProgramType::LwtSeg6local => {
+            Some("a route takes it (ip route … encap bpf)")
+        }
+        _ => None,
+    }
+}
+
 fn by_section(program: &ProgramMut<'_>) -> Result<Attachment, Failure> {
     match program.prog_type() {
         ProgramType::SkLookup => netns(program, "/proc/self/ns/net"),
@@ -124,9 +139,6 @@ fn by_section(program: &ProgramMut<'_>) -> Result<Attachment, Failure> {
         ProgramType::Netfilter => Err(needs_target("family:hook:priority, as in ipv4:input:0").into()),
         ProgramType::SkMsg | ProgramType::SkSkb => Err(needs_target("the name of a sockmap of its object").into()),
         kind if is_cgroup(kind, program.attach_type()) => Err(needs_target("the path of a cgroup directory").into()),
-        ProgramType::Syscall => Err(Error::new(Kind::BadInput, "a syscall program is run, not attached")
-            .with_errno(libc::EOPNOTSUPP)
-            .into()),
         _ => Ok(Attachment::Link(program.attach()?)),
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-/* places OBJECT PROGRAM[=TARGET]...: attaches programs (of `sample`: to count hits of the process $WANTED), says "ready", waits for the end of its standard input, and says
- * how often the programs saw what they look for. Of iterators it prints what they print, twice over. */
+/* places OBJECT PROGRAM[=TARGET|@FD]...: attaches programs (of `sample`: to count hits of the process $WANTED), to a target or
+ * to a directory that it was lent, says "ready", waits for the end of its standard input, and says how often the programs
+ * saw what they look for. Of iterators it prints what they print, twice over. */
 #include "skep.h"
 #include "skep/iter.h"
 #include "../check.h"
@@ -81,6 +82,19 @@ static void set_wanted(bpf_object_skel object)
 	CHECK(bpf_map_update_elem(wasm_bpf_map_fd_by_name(object, "wanted"), &zero, &value, BPF_ANY) == 0, "wanted");
 }
 
+/* Takes what is to be attached apart: its name is what stays. */
+static int attach(bpf_object_skel object, char *program)
+{
+	char *place = program + strcspn(program, "=@");
+	char kind = *place;
+
+	if (kind)
+		*place++ = '\0';
+	if (kind == '@')
+		return wasm_attach_bpf_program_fd(object, program, atoi(place));
+	return wasm_attach_bpf_program(object, program, kind ? place : NULL);
+}
+
 int main(int argc, char **argv)
 {
 	CHECK(argc > 2, "places OBJECT PROGRAM[=TARGET]...");
@@ -93,10 +107,7 @@ int main(int argc, char **argv)
 		set_wanted(handle);
 
 	for (int i = 2; i < argc; i++) {
-		char *target = strchr(argv[i], '=');
-		if (target)
-			*target++ = '\0';
-		int err = skep_result(wasm_attach_bpf_program(handle, argv[i], target));
+		int err = skep_result(attach(handle, argv[i]));
 		CHECK(err == 0, "attaching %s: %s", argv[i], strerror(-err));
 	}
 	say_ready();

@@ -53,6 +53,25 @@ int raw_tracepoint(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* The same where the section names the place; what a writable one may change is its first argument, which it leaves alone. */
+SEC("raw_tp.w/sys_enter")
+int writable(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	u64 first = PT_REGS_PARM1_CORE_SYSCALL(regs);
+
+	if ((first & TRIGGER_MASK) == TRIGGER)
+		saw(first & ~TRIGGER_MASK);
+	return 0;
+}
+
+/* Chooses among sockets of one port when one of them asks for it by a call that WASI has not. */
+SEC("sk_reuseport")
+int choose(struct sk_reuseport_md *ctx)
+{
+	return SK_PASS;
+}
+
 /* No kernel has this event. */
 SEC("tp/skep/no_such_event")
 int nowhere(void *ctx)
