@@ -10,8 +10,10 @@
 //! `#embed` as `<stem>.skel.h` and `<stem>.bpf.o`.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use skep_error::{Error, Kind, Result, ResultExt as _, did_you_mean};
@@ -178,10 +180,17 @@ impl Item {
         .context(|| format!("building {}", self.name))
     }
 
-    /// Compiles the directory's eBPF sources and their skeletons; gives the directory of the results.
+    /// Compiles the directory's eBPF sources and their skeletons, once a process: guests share a directory. Gives the
+    /// directory of the results.
     fn objects(&self) -> Result<PathBuf> {
+        static COMPILED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
         let tag = self.dir.strip_prefix(workspace()).unwrap_or(&self.dir);
         let out = build_dir().join("bpf").join(tag);
+        // Held while compiling: who comes second finds everything there.
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        if compiled.contains(&out) {
+            return Ok(out);
+        }
         fs::create_dir_all(&out).context(|| format!("making {}", out.display()))?;
         for entry in fs::read_dir(&self.dir).context(|| format!("reading {}", self.dir.display()))? {
             let source = entry.context(|| format!("reading {}", self.dir.display()))?.path();
@@ -197,6 +206,7 @@ impl Item {
                 bpf::skeleton(&object, stem, &out.join(header))?;
             }
         }
+        compiled.insert(out.clone());
         Ok(out)
     }
 

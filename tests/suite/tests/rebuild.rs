@@ -1,8 +1,15 @@
 //! The committed modules are what their sources say: each is built again, where its tool chain is present, and must show
-//! the same imports and exports. (Bytes differ from one compiler to the next.) Behaviour is what the other tests of this
-//! directory assert; they run the committed modules.
+//! the same imports and exports. (Bytes differ from one compiler to the next.) What is rebuilt of the samples must also do
+//! what the committed ones do: the tests of `behaviour` run here on it. The other guests are tests themselves.
 
-use std::fs;
+mod behaviour;
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    sync::LazyLock,
+    time::SystemTime,
+};
 
 use skep_abi::program;
 use skep_dev::{
@@ -28,18 +35,43 @@ fn all() -> Vec<Item> {
         .collect()
 }
 
+/// Of nextest, which gives each test a process of its own, all of a run have one name; `cargo test` has one process.
+static RUN: LazyLock<String> =
+    LazyLock::new(|| std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| format!("{:?}", SystemTime::now())));
+
+/// The module that the item's source makes today; `None` where it cannot be built here. A run of the tests builds it once,
+/// whichever of them asks first.
+fn rebuilt(item: &Item) -> Option<PathBuf> {
+    if let Err(error) = item.toolchain() {
+        println!("left out, {error}: {}", item.name);
+        return None;
+    }
+    let dir = skep_dev::build_dir().join("rebuilt");
+    fs::create_dir_all(&dir).unwrap();
+    let module = dir.join(format!("{}.wasm", item.name));
+    let stamp = dir.join(format!("{}.run", item.name));
+    let lock = File::create(dir.join(format!("{}.lock", item.name))).unwrap();
+    lock.lock().unwrap();
+    if fs::read_to_string(&stamp).is_ok_and(|built_by| built_by == *RUN) {
+        return Some(module);
+    }
+    item.build(&module).unwrap_or_else(|error| panic!("{error:?}"));
+    fs::write(stamp, &*RUN).unwrap();
+    Some(module)
+}
+
+/// For the tests of `behaviour`: that sample as its source makes it today.
+fn sample(name: &str) -> PathBuf {
+    let items = Collection::Examples.select(&[name.to_owned()]).unwrap();
+    rebuilt(&items[0]).unwrap_or_else(|| skep_suite::example(name))
+}
+
 /// Builds every guest in that language again, where it can be built here, and compares.
 fn rebuild(language: Language) {
-    let out = skep_dev::build_dir().join("rebuilt");
     for item in all().into_iter().filter(|item| item.language == language) {
-        if let Err(error) = item.toolchain() {
-            println!("left out, {error}: {}", item.name);
-            continue;
-        }
-        let module = out.join(format!("{}.wasm", item.name));
-        item.build(&module).unwrap_or_else(|error| panic!("{error:?}"));
-        let rebuilt = Surface::of(&fs::read(&module).unwrap()).unwrap();
-        assert_eq!(rebuilt, committed(&item), "{}: rebuild and commit it", item.name);
+        let Some(module) = rebuilt(&item) else { continue };
+        let surface = Surface::of(&fs::read(&module).unwrap()).unwrap();
+        assert_eq!(surface, committed(&item), "{}: rebuild and commit it", item.name);
     }
 }
 
