@@ -19,6 +19,7 @@ use rustix::{
     fs::{Mode, OFlags},
 };
 use skep_error::{Error, Kind, Result, ResultExt as _};
+use tokio::runtime::Runtime;
 use wasmtime::{Caller, Extern, Func, Instance, Linker, Module, TypedFunc};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtxBuilder, p1::WasiP1Ctx};
 
@@ -143,6 +144,16 @@ impl Wasi {
             let _ = rustix::event::poll(&mut [PollFd::new(&stop, PollFlags::IN)], Some(&timeout));
         }
     }
+}
+
+/// What wasmtime-wasi waits by. Its own has a thread for every CPU, and panics where the process can have no more descriptors.
+///
+/// # Errors
+/// `Io` where the process has no descriptor or thread left.
+pub(crate) fn runtime() -> Result<Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).thread_name("skep-wasi").enable_io().enable_time().build();
+    runtime.context(|| "starting what the guest's calls to WASI wait by")
 }
 
 /// Opens a directory, and nothing else: to open a pipe would wait for whoever writes to it.

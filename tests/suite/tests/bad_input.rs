@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use skep_suite::{Finished, Inventory, Run, guest, kernel_gate, skep};
+use skep_suite::{Finished, Inventory, Run, example, guest, kernel_gate, skep};
 
 fn run_file(path: &Path) -> Finished {
     Run::skep(["run".as_ref(), "--no-cache".as_ref(), path.as_os_str()]).finish()
@@ -129,6 +129,24 @@ fn a_pipe_in_the_place_of_a_module_or_a_directory_keeps_nobody_waiting() {
     assert_refused(&run(&pipe), 74, &["opening the directory", "pipe", "Not a directory"]);
     assert_refused(&run(&dir.path().join("none")), 66, &["none", "No such file"]);
     assert_eq!(run(dir.path()).code, Some(0));
+}
+
+/// Whatever the last descriptor was needed for, it is an error that says so.
+#[test]
+fn a_process_that_may_have_few_descriptors() {
+    let mut ran = 0;
+    for limit in 4..=16 {
+        let mut shell = Command::new("sh");
+        let script = format!("ulimit -n {limit}; exec \"$0\" run --no-cache \"$1\" --help");
+        shell.args(["-c", &script]).arg(skep()).arg(example("bootstrap")).stdin(Stdio::null());
+        let finished = Run::start(shell).finish();
+        if finished.code == Some(0) {
+            ran += 1;
+        } else {
+            assert_refused(&finished, 74, &["Too many open files", "ulimit -n"]);
+        }
+    }
+    assert!((1..13).contains(&ran), "{ran}");
 }
 
 fn run_for_a_second(wasm: &[u8]) -> Finished {

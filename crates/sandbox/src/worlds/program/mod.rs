@@ -119,13 +119,15 @@ pub fn run(
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(ends_at_epoch(&stop));
         let watch = Watch::start(engine, &stop, stdout.clone(), on_stuck)?;
-        Ok((store, watch))
+        Ok((store, watch, wasi::runtime()?))
     });
-    let (mut store, watch) = match started {
+    let (mut store, watch, runtime) = match started {
         Ok(started) => started,
         Err(error) => return (Err(error), Losses::default()),
     };
+    let entered = runtime.enter();
     let result = start(engine, module, &mut store, &stop);
+    drop(entered);
     if let Ok(status) = &result {
         tracing::info!("the guest ended with status {status}");
     }
@@ -133,6 +135,8 @@ pub fn run(
     let losses = store.data_mut().host.close_all();
     let _ = stdout.flush();
     drop(watch);
+    drop(store);
+    runtime.shutdown_background();
     let result = match (result, stdout.failure()) {
         // A guest that has failed may have failed of this, and has its own way to say so.
         (Ok(0), Some(error)) => Err(Error::io(error).context("writing what the guest printed")),
