@@ -60,16 +60,17 @@ impl LockKind {
     }
 }
 
-/// The schema of those records, called `events`.
+/// The schema of those records, called `events`, with the arguments of system calls.
 pub fn schema() -> Schema {
-    schema_of("events")
+    schema_of("events", true)
 }
 
-/// The schema of those records with the name of what was collected: it tells a record file's reader what to show.
+/// The schema of those records with the name of what was collected: it tells a record file's reader what to show. Without
+/// `arguments` it has no fields for those of system calls: nobody can take bytes that were never filled for arguments that are 0.
 ///
 /// # Panics
 /// Never: the table is fixed and a test makes it.
-pub fn schema_of(name: &str) -> Schema {
+pub fn schema_of(name: &str, arguments: bool) -> Schema {
     let mut fields: Vec<Field> = MEMBERS
         .iter()
         .map(|member| {
@@ -87,14 +88,12 @@ pub fn schema_of(name: &str) -> Schema {
         ("cgroup_id", FieldKind::Uint64, tail::CGROUP, 8),
         ("lock_kind", FieldKind::Uint32, tail::LOCK_KIND, 4),
         ("lock_flags", FieldKind::Uint32, tail::LOCK_FLAGS, 4),
-        ("arg0", FieldKind::Uint64, tail::ARGS, 8),
-        ("arg1", FieldKind::Uint64, tail::ARGS + 8, 8),
-        ("arg2", FieldKind::Uint64, tail::ARGS + 16, 8),
-        ("arg3", FieldKind::Uint64, tail::ARGS + 24, 8),
-        ("arg4", FieldKind::Uint64, tail::ARGS + 32, 8),
-        ("arg5", FieldKind::Uint64, tail::ARGS + 40, 8),
     ];
     fields.extend(tail.map(|(name, kind, offset, size)| Field::new(name, kind, Place::Record { offset, size })));
+    if arguments {
+        let place = |at| Place::Record { offset: tail::ARGS + 8 * at, size: 8 };
+        fields.extend((0..6usize).map(|at| Field::new(format!("arg{at}"), FieldKind::Uint64, place(at))));
+    }
     Schema::new(name, STRIDE, fields).expect("the table is well formed")
 }
 

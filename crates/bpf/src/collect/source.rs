@@ -94,7 +94,7 @@ impl CollectorSource {
         let events = object.map("events")?;
         Ok(Self {
             buffer: object.buffer(&events).context(doing)?,
-            schema: context::schema_of(collector.name()),
+            schema: context::schema_of(collector.name(), options.arguments && collector == Collector::Syscall),
             config_map,
             stack_map: object.map("stacks")?,
             loss_map: object.map("losses")?,

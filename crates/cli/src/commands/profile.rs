@@ -194,17 +194,18 @@ struct ThroughArgs {
     #[arg(long, value_name = "FILE", requires = "filter")]
     policy: Option<PathBuf>,
 
-    /// What becomes of an event on which a filter traps or runs out of fuel
-    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
-    on_trap: OnTrap,
+    /// What becomes of events on which a filter traps or runs out of fuel: they are kept, unless a plugin (world `hooks`) declares
+    /// something else
+    #[arg(long, value_enum, value_name = "WHAT", requires = "filter")]
+    on_trap: Option<OnTrap>,
 
-    /// Pages of 64 KiB that a filter may have; the ABI says 16
-    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    /// Pages of 64 KiB that a filter may have, below a policy's ceiling; 16 says the ABI, and plugins ask for what they need
+    #[arg(long, value_name = "PAGES", requires = "filter", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     filter_pages: Option<u64>,
 
-    /// Lines a second that are shown of what a filter logs; the rest is counted
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    filter_log: u32,
+    /// Lines a second that are shown of what a filter logs; the rest is counted; 20 if not given
+    #[arg(long, value_name = "COUNT", requires = "filter")]
+    filter_log: Option<u32>,
 
     /// Keeps events for which all of it holds: duration_ns>1000000,comm==nginx (== != >= > <= < ~)
     #[arg(long = "where", value_name = "EXPRESSION")]
@@ -236,11 +237,11 @@ enum OnTrap {
 /// Where the result goes.
 #[derive(Debug, Args)]
 struct OutArgs {
-    /// Writes to a file, in the format that its ending names; may be given again
+    /// Writes to a file, in the format that its ending names; - is standard output; may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
 
-    /// The format: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, parquet, record
+    /// The format of standard output and of files whose ending names none: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, parquet, record
     #[arg(short, long)]
     format: Option<String>,
 }
@@ -338,9 +339,12 @@ impl ThroughArgs {
         Through {
             filters: self.filter.clone(),
             policy: self.policy.clone(),
-            drop_on_trap: self.on_trap == OnTrap::Drop,
+            on_trap: self.on_trap.map(|what| match what {
+                OnTrap::Keep => skep_sandbox::OnTrap::Keep,
+                OnTrap::Drop => skep_sandbox::OnTrap::Drop,
+            }),
             max_pages: self.filter_pages,
-            log_lines: Some(self.filter_log),
+            log_lines: self.filter_log,
             condition: self.condition.clone(),
             sort: self.sort.clone(),
             limit: self.limit,
@@ -353,16 +357,12 @@ impl ThroughArgs {
 
 impl OutArgs {
     fn choose(&self, usual: Format) -> Result<Vec<OutputSpec>> {
-        let format = self.format.as_deref();
-        if self.output.is_empty() {
-            return Ok(vec![OutputSpec::choose(None, format, usual)?]);
+        let outputs = OutputSpec::choose(&self.output, self.format.as_deref(), usual)?;
+        if usual == Format::Record && outputs.iter().all(|output| output.format != Format::Record) {
+            return Err(Error::new(Kind::Usage, "none of the outputs is a record file")
+                .help("add -o FILE.skep: other outputs may stand beside it"));
         }
-        let one = |path: &PathBuf| {
-            // `record` needs no ending to know what it writes.
-            let format = format.or((usual == Format::Record).then_some(Format::Record.name()));
-            OutputSpec::choose(Some(path.clone()), format, usual)
-        };
-        self.output.iter().map(one).collect()
+        Ok(outputs)
     }
 }
 
