@@ -4,6 +4,7 @@
  *
  *   event ──▶ wanted()? ──▶ stacks ──▶ counts[active], where only sums are wanted
  *                                  └─▶ events (ring buffer), where events are, and where counts is full
+ *   at the end: every task ──▶ what it waits for still ──▶ events (skep_sweep.bpf.h)
  *
  * Nothing fills up: stacks are an LRU map keyed by their hash; a full counts map falls back to the ring buffer; what the ring
  * buffer refuses is counted by the loader, what else is lost in `losses`.
@@ -33,7 +34,7 @@ enum skep_config_flags {
 	SKEP_SLOTS = 128,   /* with SKEP_AGGREGATE: sums for each power of two of the time, without threads and stacks */
 };
 
-/* What user space writes once before the collectors are attached; `active` and SKEP_STOPPED later too. */
+/* What user space writes once before the collectors are attached; `begin_ns`, `active` and SKEP_STOPPED later too. */
 struct skep_config {
 	__u32 flags;
 	__u32 pid;          /* 0: any */
@@ -49,6 +50,7 @@ struct skep_config {
 	__u64 syscalls[8];  /* with SKEP_BY_SYSCALL: a bit for each number that is wanted */
 	__u32 pid_ns;       /* inode of the pid namespace whose numbers are used; 0: the first one of all */
 	__u32 pad;
+	__u64 begin_ns;     /* when all of the collector was attached */
 };
 
 struct {
@@ -164,6 +166,8 @@ struct pid___skep {
 } __attribute__((preserve_access_index));
 
 struct task_struct___skep {
+	int pid;
+	int tgid;
 	struct task_struct___skep *group_leader;
 	struct pid___skep *thread_pid;
 } __attribute__((preserve_access_index));
@@ -186,24 +190,32 @@ static __always_inline __u32 skep_number(struct task_struct___skep *task, __u32 
 	return 0;
 }
 
-/* Process (upper half) and thread of the current task, as they are numbered where skep runs; 0 for who is not seen from there. */
-static __always_inline __u64 skep_ids(const struct skep_config *c)
+/* Process (upper half) and thread of a task, as they are numbered where skep runs; 0 for who is not seen from there. */
+static __always_inline __u64 skep_ids_of(const struct skep_config *c, struct task_struct___skep *task)
 {
-	struct task_struct___skep *task;
 	__u64 process;
 
 	if (!c->pid_ns)
-		return bpf_get_current_pid_tgid();
-	task = (void *)bpf_get_current_task();
+		return (__u64)(__u32)BPF_CORE_READ(task, tgid) << 32 | (__u32)BPF_CORE_READ(task, pid);
 	process = skep_number(BPF_CORE_READ(task, group_leader), c->pid_ns);
 	return process ? process << 32 | skep_number(task, c->pid_ns) : 0;
+}
+
+static __always_inline __u64 skep_ids(const struct skep_config *c)
+{
+	return c->pid_ns ? skep_ids_of(c, (void *)bpf_get_current_task()) : bpf_get_current_pid_tgid();
+}
+
+/* Whether a process was asked for, as far as its number tells. */
+static __always_inline int skep_wants_process(const struct skep_config *c, __u32 pid)
+{
+	return pid && pid != c->self && (!c->pid || pid == c->pid);
 }
 
 /* Process (upper half) and thread of the current task; 0 if it is none that was asked for. */
 static __always_inline __u64 skep_wanted(const struct skep_config *c)
 {
 	__u64 ids;
-	__u32 pid;
 
 	if (c->flags & SKEP_STOPPED)
 		return 0;
@@ -216,10 +228,7 @@ static __always_inline __u64 skep_wanted(const struct skep_config *c)
 			return 0;
 	}
 	ids = skep_ids(c);
-	pid = ids >> 32;
-	if (pid == 0 || pid == c->self)
-		return 0;
-	if (c->pid && pid != c->pid)
+	if (!skep_wants_process(c, ids >> 32))
 		return 0;
 	if (c->cgroup_id && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) != c->cgroup_id)
 		return 0;
@@ -233,22 +242,14 @@ static __always_inline int skep_wants_syscall(const struct skep_config *c, __u32
 	return id < 512 && (c->syscalls[(id >> 6) & 7] >> (id & 63)) & 1;
 }
 
-/* Takes a stack of the current task. Its id is a hash of its addresses, and of the process for user space; -1 if there is none. */
-static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
+/* Keeps a stack. Its id is a hash of its addresses, and of the process for user space (0: a stack of the kernel). */
+static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, __u32 pid)
 {
-	__u32 zero = 0;
-	struct skep_stack *stack = bpf_map_lookup_elem(&scratch, &zero);
 	__u64 hash = 0x9e3779b97f4a7c15ULL;
 	__s64 id;
-	long bytes;
 
-	if (!stack)
-		return -1;
-	bytes = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), flags);
-	if (bytes <= 0)
-		return bytes < 0 ? bytes : -1;
-	stack->frames = (__u64)bytes / 8;
-	stack->pid = flags & BPF_F_USER_STACK ? pid : 0;
+	stack->frames = frames;
+	stack->pid = pid;
 	hash ^= stack->pid;
 	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
 		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
@@ -259,6 +260,21 @@ static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 	if (!bpf_map_lookup_elem(&stacks, &id) && bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
 		skep_lost(SKEP_LOST_STACK);
 	return id;
+}
+
+/* Takes a stack of the current task; a negative number if there is none. */
+static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
+{
+	__u32 zero = 0;
+	struct skep_stack *stack = bpf_map_lookup_elem(&scratch, &zero);
+	long bytes;
+
+	if (!stack)
+		return -1;
+	bytes = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), flags);
+	if (bytes <= 0)
+		return bytes < 0 ? bytes : -1;
+	return skep_keep(stack, (__u64)bytes / 8, flags & BPF_F_USER_STACK ? pid : 0);
 }
 
 /* Who must be filled in. On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */
@@ -344,20 +360,25 @@ static __always_inline int skep_add(const struct skep_config *c, const struct sk
 	return 0;
 }
 
-/* Sends the event out, as a sum or as a record. */
-static __always_inline void skep_emit(const struct skep_config *c, const struct skep_event *event)
+/* Sends the event out as a record. */
+static __always_inline void skep_send(const struct skep_event *event)
 {
 	struct skep_event *record;
 	__u64 unread;
 
-	if ((c->flags & SKEP_AGGREGATE) && !skep_add(c, event))
-		return;
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record)
 		return;
 	__builtin_memcpy(record, event, sizeof(*record));
 	unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	bpf_ringbuf_submit(record, unread >= SKEP_WAKE ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+/* Sends the event out, as a sum or as a record. */
+static __always_inline void skep_emit(const struct skep_config *c, const struct skep_event *event)
+{
+	if (!(c->flags & SKEP_AGGREGATE) || skep_add(c, event))
+		skep_send(event);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -41,7 +41,9 @@ struct skep_event {
 	char comm[16];
 	__u64 count;
 	__u64 cgroup_id;
-	__u32 lock_kind;
+	__u16 lock_kind;
+	__u8 unfinished;    /* 1: under way when the run ended, and its time is up to there */
+	__u8 pad3;
 	__u32 lock_flags;
 	__u64 args[6];
 };

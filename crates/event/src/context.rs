@@ -19,8 +19,10 @@ pub mod tail {
     pub const COUNT: usize = 104;
     /// The id of the thread's cgroup (v2), u64.
     pub const CGROUP: usize = 112;
-    /// Lock: [`super::LockKind`], u32.
+    /// Lock: [`super::LockKind`], u16.
     pub const LOCK_KIND: usize = 120;
+    /// 1 for a wait or call that was under way when the run ended, and whose time is up to there, u8.
+    pub const UNFINISHED: usize = 122;
     /// Lock: the futex operation or the flags of `lock:contention_begin`, u32.
     pub const LOCK_FLAGS: usize = 124;
     /// System call: six arguments, u64 each, where they were asked for.
@@ -29,7 +31,7 @@ pub mod tail {
 
 /// What was waited for: the values of `lock_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
+#[repr(u16)]
 pub enum LockKind {
     /// A lock in user space, by futex.
     Futex = 0,
@@ -86,7 +88,8 @@ pub fn schema_of(name: &str, arguments: bool) -> Schema {
         ("comm", FieldKind::CString, tail::COMM, 16),
         ("count", FieldKind::Uint64, tail::COUNT, 8),
         ("cgroup_id", FieldKind::Uint64, tail::CGROUP, 8),
-        ("lock_kind", FieldKind::Uint32, tail::LOCK_KIND, 4),
+        ("lock_kind", FieldKind::Uint16, tail::LOCK_KIND, 2),
+        ("unfinished", FieldKind::Bool, tail::UNFINISHED, 1),
         ("lock_flags", FieldKind::Uint32, tail::LOCK_FLAGS, 4),
     ];
     fields.extend(tail.map(|(name, kind, offset, size)| Field::new(name, kind, Place::Record { offset, size })));

@@ -65,6 +65,8 @@ pub struct Summary {
     pub kept: u64,
     /// What did not come through.
     pub lost: Lost,
+    /// Of the source's events, those of something that had not ended when the run did.
+    pub under_way: u64,
     /// What each operator did, first to last.
     pub operators: Vec<Counters>,
     /// How long it took.
@@ -312,6 +314,7 @@ impl Run {
 
     fn account(&mut self, source: &dyn Source, stages: &[Stage]) {
         self.summary.lost.kernel = source.lost();
+        self.summary.under_way = source.under_way();
         self.summary.lost.filter = stages.iter().map(|stage| stage.counters.dropped).sum();
     }
 }

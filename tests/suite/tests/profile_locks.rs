@@ -211,12 +211,13 @@ fn compiled(dir: &tempfile::TempDir, text: &str) -> Run {
     Run::start(process::Command::new(&program))
 }
 
-/// What `skep trace lock` says in a second of a process.
+/// What `skep trace lock` says in a second of a process, of waits that came to their end.
 fn traced(pid: u32) -> Vec<serde_json::Value> {
     let pid = pid.to_string();
     let finished = Run::skep(["trace", "lock", "-d", "1s", "--pid", &pid, "--format", "jsonl"]).finish();
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    finished.stdout.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let rows = finished.stdout.iter().map(|line| serde_json::from_str(line).unwrap());
+    rows.filter(|row: &serde_json::Value| row["unfinished"] == false).collect()
 }
 
 /// Waits through calls that the C library has no function for, on both clocks, and prints where.

@@ -77,7 +77,7 @@ pub(super) struct Config {
     bytes: [u8; SIZE],
 }
 
-const SIZE: usize = 136;
+const SIZE: usize = 144;
 
 /// Offsets of its members.
 mod at {
@@ -94,6 +94,7 @@ mod at {
     pub(super) const COMM: usize = 48;
     pub(super) const SYSCALLS: usize = 64;
     pub(super) const PID_NS: usize = 128;
+    pub(super) const BEGIN: usize = 136;
 }
 
 /// The numbers of futex, futex_waitv and futex_wait on this architecture.
@@ -156,6 +157,12 @@ impl Config {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// All of the collector is attached: what is under way now began no later.
+    pub(super) fn begin(&mut self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        self.set_u64(at::BEGIN, now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64);
     }
 
     /// Which count map is written to.
@@ -233,7 +240,7 @@ mod tests {
         };
         let mut config = Config::new(&options).unwrap();
         assert_eq!(config.bytes()[0], 1 | 2 | 4 | 32 | 64 | 128);
-        assert_eq!(config.bytes().len(), 136);
+        assert_eq!(config.bytes().len(), 144);
         assert_eq!(config.bytes()[40..48], 1000u64.to_le_bytes());
         assert_eq!(&config.bytes()[48..55], b"worker\0");
         assert_eq!((config.bytes()[64], config.bytes()[64 + 25], config.bytes()[127]), (1, 1 << 2, 1 << 7));

@@ -413,6 +413,12 @@ fn run(
 fn summarise(summary: &Summary, filters: usize) {
     let Summary { events, kept, lost, .. } = summary;
     console::note(&format!("{events} events, {kept} kept; {lost}"));
+    if summary.under_way > 0 {
+        console::note(&format!(
+            "{} were under way when the run ended, and are shown up to then: unfinished",
+            summary.under_way
+        ));
+    }
     for (at, counters) in summary.operators.iter().enumerate() {
         let failures = counters.faults.trapped + counters.faults.exhausted;
         if at < filters || counters.dropped > 0 || failures > 0 {

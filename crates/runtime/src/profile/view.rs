@@ -52,8 +52,18 @@ pub(super) fn operators(
                 shown.extend(["wait_ns", "return_value", "lock_flags"]);
             }
         }
+        "offcpu" if for_people => {
+            add("wait_ns", "wait", Box::new(duration));
+            shown.push("wait");
+        }
         "offcpu" => shown.push("wait_ns"),
         _ => {}
+    }
+    if collector != "cpu" && for_people {
+        add("unfinished", "state", Box::new(state));
+        shown.push("state");
+    } else if collector != "cpu" {
+        shown.push("unfinished");
     }
     let shown = match fields {
         Some(fields) => fields.to_vec(),
@@ -69,6 +79,11 @@ fn syscall_name(value: &Value<'_>) -> Option<String> {
         return Some(format!("i386:{number}"));
     }
     Some(syscalls::name(number).map_or_else(|| format!("syscall_{number}"), str::to_owned))
+}
+
+/// What has ended needs no word.
+fn state(value: &Value<'_>) -> Option<String> {
+    (value.as_u64()? != 0).then(|| "unfinished".to_owned())
 }
 
 fn lock_kind(value: &Value<'_>) -> Option<String> {
