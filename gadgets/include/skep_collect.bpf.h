@@ -85,6 +85,14 @@ struct {
 	__type(value, struct skep_stack);
 } scratch SEC(".maps");
 
+/* Processes whose code user space was told of. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, __u8);
+} seen SEC(".maps");
+
 enum skep_loss {
 	SKEP_LOST_STACK = 0,   /* the stack could not be stored */
 	SKEP_LOST_START = 1,   /* no room to remember when a wait or call began */
@@ -262,6 +270,34 @@ static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, _
 	return id;
 }
 
+/* Wakes user space at once for a process whose code it has not seen: what is mapped where can be read while the process lives, and it may
+ * not live long. */
+static __always_inline void skep_see(__u32 pid)
+{
+	struct skep_event *record;
+	__u8 yes = 1;
+
+	if (bpf_map_lookup_elem(&seen, &pid) || bpf_map_update_elem(&seen, &pid, &yes, BPF_ANY))
+		return;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record)
+		return;
+	record->event_type = SKEP_SEEN;
+	record->pid = pid;
+	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
+}
+
+/* A process becomes another program: the code that was seen is gone. */
+SEC("raw_tp/sched_process_exec")
+int became(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct skep_config *c = skep_config();
+	__u32 pid = c ? skep_ids(c) >> 32 : 0;
+
+	bpf_map_delete_elem(&seen, &pid);
+	return 0;
+}
+
 /* Takes a stack of the current task; a negative number if there is none. */
 static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 {
@@ -274,7 +310,10 @@ static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 	bytes = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), flags);
 	if (bytes <= 0)
 		return bytes < 0 ? bytes : -1;
-	return skep_keep(stack, (__u64)bytes / 8, flags & BPF_F_USER_STACK ? pid : 0);
+	if (!(flags & BPF_F_USER_STACK))
+		return skep_keep(stack, (__u64)bytes / 8, 0);
+	skep_see(pid);
+	return skep_keep(stack, (__u64)bytes / 8, pid);
 }
 
 /* Who must be filled in. On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */

@@ -10,6 +10,8 @@ enum skep_event_type {
 	SKEP_CPU = 0,
 	SKEP_LOCK = 1,
 	SKEP_SYSCALL = 2,
+	/* No event: code of a process is seen for the first time, or for the first time since it became another program. */
+	SKEP_SEEN = 0xffffffff,
 };
 
 enum skep_lock_kind {

@@ -129,10 +129,11 @@ impl Config {
         }
         config.set_u64(at::MIN_NS, options.min_duration.as_nanos().try_into().unwrap_or(u64::MAX));
         if let Some(pid) = options.pid {
-            if !process_exists(pid) {
-                return Err(Error::new(Kind::NotFound, format!("there is no process {pid}")));
+            let process = process_of(pid)?;
+            if process != pid {
+                tracing::warn!("{pid} is a thread of process {process}: all threads of {process} are looked at");
             }
-            config.set_u32(at::PID, pid);
+            config.set_u32(at::PID, process);
         }
         if let Some(comm) = &options.comm {
             if comm.is_empty() || comm.len() > 15 {
@@ -153,6 +154,12 @@ impl Config {
             config.set_u32(at::CGROUP_LEVEL, level);
         }
         Ok(config)
+    }
+
+    /// The process that is looked at, if it is one.
+    pub(super) fn pid(&self) -> Option<u32> {
+        let pid = u32::from_le_bytes(self.bytes[at::PID..at::PID + 4].try_into().unwrap_or_default());
+        (pid != 0).then_some(pid)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -203,6 +210,13 @@ fn pid_namespace() -> Result<Option<u32>> {
 
 pub(super) fn process_exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
+}
+
+/// The process that a number means: `/proc` has an entry for that of any thread, too.
+fn process_of(number: u32) -> Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    process.ok_or_else(|| Error::new(Kind::NotFound, format!("there is no process {number}")))
 }
 
 /// A cgroup's id, which is its directory's inode, and how deep it lies below the root of cgroup v2.

@@ -71,13 +71,13 @@ macro_rules! collectors {
 
 collectors! {
     /// Samples of what runs on each CPU.
-    Cpu, "cpu", "profile_cpu", ["sample" Clock];
+    Cpu, "cpu", "profile_cpu", ["sample" Clock, "became" Optional];
     /// Waits for locks: futexes of user space and contended locks of the kernel.
     Lock, "lock", "trace_lock",
         ["futex_enter" Section, "futex_leave" Section, "contention_begin" Optional, "contention_end" Optional,
-            "sweep" Sweep];
+            "became" Optional, "sweep" Sweep];
     /// System calls from entry to exit.
-    Syscall, "syscall", "trace_syscall", ["enter" Section, "leave" Section, "sweep" Sweep];
+    Syscall, "syscall", "trace_syscall", ["enter" Section, "leave" Section, "became" Optional, "sweep" Sweep];
     /// Time that threads spend off the CPU.
-    OffCpu, "offcpu", "profile_offcpu", ["sched_switch" Section, "sweep" Sweep];
+    OffCpu, "offcpu", "profile_offcpu", ["sched_switch" Section, "became" Optional, "sweep" Sweep];
 }

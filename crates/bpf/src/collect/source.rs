@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
 
-/// How often sums are fetched, losses read and the process looked for. A process that ends sooner than two of these after its first
-/// event may be gone before its stacks are read.
+/// How often sums are fetched, losses read and the process looked for. A process may be gone before its stacks are read: what it had mapped
+/// is known from when its code was first seen.
 const TURN: Duration = Duration::from_millis(100);
 /// Frames of a stack at most: `SKEP_MAX_FRAMES`.
 const FRAMES: usize = 127;
@@ -104,6 +104,7 @@ impl CollectorSource {
         };
         let events = object.map("events")?;
         Ok(Self {
+            pid: config.pid(),
             buffer: object.buffer(&events).context(doing)?,
             schema: context::schema_of(collector.name(), options.arguments && collector == Collector::Syscall),
             config_map,
@@ -119,7 +120,6 @@ impl CollectorSource {
             pending: Vec::new(),
             next_turn: Instant::now() + TURN,
             lost: 0,
-            pid: options.pid,
             stopped: false,
             sweep,
             under_way: 0,
@@ -248,6 +248,12 @@ impl CollectorSource {
     }
 }
 
+/// The process that a record tells of, if it is no event but says that code of a process is seen for the first time: `SKEP_SEEN`.
+fn seen(record: &[u8]) -> Option<u32> {
+    let word = |at: usize| record.get(at..at + 4)?.try_into().map(u32::from_le_bytes).ok();
+    word(offset::PID).filter(|_| word(offset::EVENT_TYPE) == Some(u32::MAX))
+}
+
 /// Loads a collector. A kernel that does not take the program for the end takes the others alone.
 fn load(collector: Collector) -> Result<Object> {
     let load = |best_effort| Object::load(collector.object(), &LoadOptions { best_effort, ..LoadOptions::default() });
@@ -293,9 +299,11 @@ impl Source for CollectorSource {
             let wait = if records > 0 || self.stopped { Duration::ZERO } else { wait.min(TURN) };
             let slots = &mut buffer[records * STRIDE..];
             let mut slots = slots.chunks_exact_mut(STRIDE);
-            let mut unfinished = 0;
+            let (mut unfinished, symbols) = (0, &mut self.symbols);
             let mut each = |record: &[u8]| {
-                if let (Some(slot), Some(record)) = (slots.next(), record.get(..STRIDE)) {
+                if let Some(pid) = seen(record) {
+                    symbols.see(pid);
+                } else if let (Some(slot), Some(record)) = (slots.next(), record.get(..STRIDE)) {
                     slot.copy_from_slice(record);
                     records += 1;
                     unfinished += u64::from(record[tail::UNFINISHED]);
