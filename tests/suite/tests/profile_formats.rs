@@ -77,3 +77,67 @@ fn arguments_that_were_not_recorded_are_absent_not_zero() {
         }
     }
 }
+
+#[test]
+fn conditions_and_orders_speak_of_names_as_well_as_of_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.skep");
+    recording(&file, "syscall", false, &calls(300));
+    let names = |more: &[&str]| -> Vec<String> {
+        let finished = replay(&file, &[more, &["--format", "jsonl"]].concat());
+        assert_eq!(finished.code, Some(0), "{more:?} {}", finished.stderr);
+        let row = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        finished.stdout.iter().map(|line| row(line)["syscall"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&["--where", "syscall==openat"]), ["openat"]);
+    assert_eq!(names(&["--where", "syscall==openat,syscall!=read,duration_ns>0", "--sort", "syscall"]), ["openat"]);
+    let sorted = names(&["--where", "syscall~^get", "--sort", "-syscall"]);
+    assert!(sorted.len() > 5 && sorted.is_sorted_by(|a, b| a >= b) && sorted[0].starts_with("get"), "{sorted:?}");
+    let unknown = replay(&file, &["--where", "duration>3"]);
+    assert!(unknown.code == Some(66) && unknown.stderr.contains("duration_ns"), "{}", unknown.stderr);
+}
+
+#[test]
+fn a_run_whose_output_fails_says_what_it_did_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.skep");
+    recording(&file, "syscall", false, &calls(300));
+    let finished = replay(&file, &["-o", "/dev/full", "--format", "jsonl", "--where", "syscall_id<100"]);
+    assert_eq!(finished.code, Some(74), "{}", finished.stderr);
+    for words in ["300 events, 100 kept", "where: 300 seen", "writing /dev/full"] {
+        assert!(finished.stderr.contains(words), "no {words} in {}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_difference_of_what_is_no_folded_profile_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    recording(Path::new(&path("a.skep")), "syscall", false, &calls(3));
+    fs::write(path("b.pb.gz"), [0x1f, 0x8b, 8, 0, 0xff]).unwrap();
+    fs::write(path("c.folded"), "main;a 1\n").unwrap();
+    for (before, words) in [("a.skep", "skep replay"), ("b.pb.gz", "--output before.folded")] {
+        for (first, second) in [(before, "c.folded"), ("c.folded", before)] {
+            let finished = Run::skep(["profile", "diff", &path(first), &path(second)]).finish();
+            assert_eq!(finished.code, Some(65), "{}", finished.stderr);
+            assert!(finished.stderr.contains(before) && finished.stderr.contains(words), "{}", finished.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_replay_that_is_cut_short_says_so_by_its_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.skep");
+    recording(&file, "syscall", false, &calls(1_000_000));
+    let slow = dir.path().join("slow.wasm");
+    let text = r#"(module (memory (export "memory") 1) (func (export "filter") (param i32 i32) (result i32) (loop (br 0)) unreachable))"#;
+    fs::write(&slow, wat::parse_str(text).unwrap()).unwrap();
+    let args = ["replay", file.to_str().unwrap(), "--filter", slow.to_str().unwrap(), "--format", "jsonl"];
+    let mut run = Run::skep(args);
+    run.wait_for("event", |line| line.starts_with('{'));
+    run.signal(rustix::process::Signal::TERM);
+    let finished = run.finish();
+    assert_eq!(finished.code, Some(130), "{}", finished.stderr);
+    assert!(finished.stderr.contains(" events, "), "{}", finished.stderr);
+}

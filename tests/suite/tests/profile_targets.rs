@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
 };
@@ -229,6 +229,23 @@ fn kernel_code_of_a_program_that_lives_briefly_is_named_also_after_a_shell_becam
     let sum = |is: fn(&str) -> bool| folded.lines().filter(|line| is(line)).map(weight).sum::<u64>();
     let (named, all) = (sum(|line| line.contains("hot_in_brief")), sum(|_| true));
     assert!(named > all / 2 && named > 100, "{named} of {all}\n{folded}");
+}
+
+#[test]
+fn kernel_a_name_of_a_thread_may_be_any_bytes() {
+    if !kernel_gate("profile of a thread by a name that is no UTF-8") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("hot");
+    compile(HOT, &plain, &[]);
+    let name = std::ffi::OsStr::from_bytes(b"hot\xff\xfe");
+    fs::copy(&plain, dir.path().join(name)).unwrap();
+    let _hot = Program::start(&mut Command::new(dir.path().join(name)));
+    let args = ["profile", "cpu", "-d", "1s", "--format", "folded", "--comm"].map(std::ffi::OsStr::new);
+    let finished = Run::skep([&args[..], &[name]].concat()).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stdout.iter().any(|line| line.contains(";hot_inside")), "{}", finished.text());
 }
 
 #[test]

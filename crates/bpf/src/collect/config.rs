@@ -1,4 +1,9 @@
-use std::{os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
@@ -26,7 +31,7 @@ pub struct CollectorOptions {
     /// Processes below this directory of cgroup v2 only.
     pub cgroup: Option<PathBuf>,
     /// Threads of exactly this name only, 15 bytes at most.
-    pub comm: Option<String>,
+    pub comm: Option<OsString>,
     /// These system calls only, by number; all if empty.
     pub syscalls: Vec<u32>,
     /// Waits and calls that took at least this long only.
@@ -137,7 +142,7 @@ impl Config {
         }
         if let Some(comm) = &options.comm {
             if comm.is_empty() || comm.len() > 15 {
-                let text = format!("\"{comm}\" cannot be a thread's name");
+                let text = format!("\"{}\" cannot be a thread's name", comm.display());
                 return Err(Error::new(Kind::Usage, text).help("the kernel keeps 1 to 15 bytes of it"));
             }
             config.bytes[at::COMM..at::COMM + comm.len()].copy_from_slice(comm.as_bytes());
@@ -268,7 +273,7 @@ mod tests {
         let kind = |options: CollectorOptions| Config::new(&options).err().unwrap().kind();
         let usual = CollectorOptions::default;
         assert_eq!(kind(CollectorOptions { pid: Some(u32::MAX - 1), ..usual() }), Kind::NotFound);
-        assert_eq!(kind(CollectorOptions { comm: Some("x".repeat(16)), ..usual() }), Kind::Usage);
+        assert_eq!(kind(CollectorOptions { comm: Some("x".repeat(16).into()), ..usual() }), Kind::Usage);
         assert_eq!(kind(CollectorOptions { cgroup: Some("/nonexistent".into()), ..usual() }), Kind::NotFound);
         assert_eq!(kind(CollectorOptions { cgroup: Some("/tmp".into()), ..usual() }), Kind::NotFound);
         assert_eq!(kind(CollectorOptions { syscalls: vec![4096], ..usual() }), Kind::Unsupported);

@@ -10,14 +10,18 @@
 mod hooks;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use skep_abi::World;
 use skep_admit::{Failure, Policy, Slot};
 use skep_bpf::{Collector, CollectorOptions, CollectorSource, Sums};
 use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_event::{Batch, Schema};
 use skep_flow::{
-    Control, Operator, Pipeline, Progress, Source, Summary,
+    Control, Operator, Pipeline, Progress, Source, Step, Summary,
     operators::{Filter, Limit, Sort},
 };
 use skep_sandbox::{Cache, FilterPolicy, Log, OnTrap, WasmRuntime, worlds::filter::FilterOperator};
@@ -111,16 +115,21 @@ pub struct Through {
     pub limit: Option<u64>,
     /// The fields that rows show, in place of the usual ones.
     pub fields: Option<Vec<String>>,
+    /// Tables show stacks below their rows.
+    pub stacks: bool,
     /// A field whose values each have a histogram of their own.
     pub histogram_key: Option<String>,
     /// Neither reads nor writes the cache of compiled modules.
     pub no_cache: bool,
 }
 
+/// What a run did, and whether anything went wrong after it had begun: an output that failed takes no other with it.
+pub type Ended = (Summary, Result<()>);
+
 /// Runs a collector.
 ///
 /// # Errors
-/// Whatever keeps it from starting, or ends it.
+/// Whatever keeps it from starting.
 pub fn live(
     collector: Collector,
     mut collect: CollectorOptions,
@@ -128,7 +137,7 @@ pub fn live(
     outputs: &[OutputSpec],
     control: &Control,
     report: impl FnMut(&Progress),
-) -> Result<Summary> {
+) -> Result<Ended> {
     collect.sums = sums_for(through, outputs);
     // Only samples of the CPU stand for a time.
     let frequency = if collector == Collector::Cpu { u64::from(collect.frequency) } else { 0 };
@@ -140,7 +149,7 @@ pub fn live(
     };
     let prepared = Prepared::new(&shown, through, outputs)?;
     let source = CollectorSource::start(collector, &collect)?;
-    prepared.run(Box::new(source), control, report)
+    Ok(prepared.run(Box::new(source), control, report))
 }
 
 /// What may be added up in the kernel, when nobody looks at single events.
@@ -163,7 +172,7 @@ fn sums_for(through: &Through, outputs: &[OutputSpec]) -> Sums {
 /// Sends the events of a record file through filters to outputs. Needs no privilege.
 ///
 /// # Errors
-/// Whatever keeps the file from being read, or a filter or an output from being used.
+/// Whatever keeps the file from being opened, or a filter or an output from being used.
 pub fn replay(
     file: &std::path::Path,
     start_at: Option<u64>,
@@ -171,7 +180,7 @@ pub fn replay(
     outputs: &[OutputSpec],
     control: &Control,
     report: impl FnMut(&Progress),
-) -> Result<Summary> {
+) -> Result<Ended> {
     let mut source = RecordSource::open(file)?;
     let mut through = through.clone();
     if let Some(time) = start_at {
@@ -186,7 +195,7 @@ pub fn replay(
     let period = recorded.sample_period_ns;
     let arguments = Source::schema(&source).find("arg0").is_some();
     let shown = Shown { name: &name, sample_period_ns: period, recorded: Some(recorded), arguments };
-    Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report)
+    Ok(Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report))
 }
 
 /// What a profile of each collector counts.
@@ -245,23 +254,29 @@ impl Prepared {
     fn new(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result<Self> {
         check(shown, through, outputs)?;
         let mut operators: Vec<Box<dyn Operator>> = filters(through)?;
-        if let Some(condition) = &through.condition {
-            operators.push(Box::new(Filter::new(condition)?));
+        let condition = through.condition.as_deref().map(Filter::new).transpose()?;
+        let sort = through.sort.as_deref().map(Sort::new).transpose()?;
+        let mut added = BTreeSet::new();
+        if let Some(filter) = condition {
+            let columns = view::named_columns(shown.name, filter.fields(), &mut added);
+            operators.push(Box::new(Where { columns, filter }));
         }
-        if let Some(sort) = &through.sort {
-            operators.push(Box::new(Sort::new(sort)?));
+        if let Some(sort) = sort {
+            operators.extend(view::named_columns(shown.name, sort.fields(), &mut added));
+            operators.push(Box::new(sort));
         }
         if let Some(limit) = through.limit {
             operators.push(Box::new(Limit::new(limit)));
         }
         let for_people = outputs.iter().any(|output| output.format == Format::Table);
-        operators.extend(view::operators(shown.name, for_people, shown.arguments, through.fields.as_deref()));
+        operators.extend(view::operators(shown.name, for_people, shown.arguments, through.fields.as_deref(), &added));
         let options = Options {
             title: format!("skep profile {}", shown.name),
             measure: measure_of(shown.name),
             sample_period_ns: shown.sample_period_ns,
             recorded: shown.recorded,
             leaf: (shown.name == "syscall").then(|| "syscall".to_owned()),
+            stacks: through.stacks,
             histogram_field: None,
             histogram_key: through.histogram_key.clone(),
         };
@@ -270,7 +285,7 @@ impl Prepared {
         Ok(Self { operators, sinks })
     }
 
-    fn run(self, source: Box<dyn Source>, control: &Control, report: impl FnMut(&Progress)) -> Result<Summary> {
+    fn run(self, source: Box<dyn Source>, control: &Control, report: impl FnMut(&Progress)) -> Ended {
         let mut pipeline = Pipeline::new(source);
         for operator in self.operators {
             pipeline = pipeline.operator(operator);
@@ -278,7 +293,31 @@ impl Prepared {
         for sink in self.sinks {
             pipeline = pipeline.sink(sink);
         }
-        pipeline.run(control, report)
+        pipeline.run_to_end(control, report)
+    }
+}
+
+/// A condition, and the columns with names that it speaks of.
+struct Where {
+    columns: Vec<Box<dyn Operator>>,
+    filter: Filter,
+}
+
+impl Operator for Where {
+    fn name(&self) -> &str {
+        self.filter.name()
+    }
+
+    fn bind(&mut self, schema: &mut Schema) -> Result<()> {
+        self.columns.iter_mut().try_for_each(|column| column.bind(schema))?;
+        self.filter.bind(schema)
+    }
+
+    fn process(&mut self, schema: &Schema, batch: &mut Batch<'_>) -> Result<Step> {
+        for column in &mut self.columns {
+            column.process(schema, batch)?;
+        }
+        self.filter.process(schema, batch)
     }
 }
 
