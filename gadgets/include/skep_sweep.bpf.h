@@ -97,9 +97,10 @@ static __always_inline int skep_asleep(struct task_struct *of)
 	return BPF_CORE_READ(task, __state) & SKEP_TASK_ASLEEP;
 }
 
-/* Takes the stacks of a task that does not run: the kernel gives its own, and frame pointers lead through that of user space. */
+/* Takes the stacks of a task that does not run: the kernel gives its own, if `kernel` says so, and frame pointers lead through that of
+ * user space. */
 static __always_inline void skep_stacks_of(const struct skep_config *c, struct task_struct *task, const void *regs,
-					   struct skep_event *event)
+					   struct skep_event *event, int kernel)
 {
 	__u32 zero = 0, frames = 1;
 	struct skep_stack *stack = bpf_map_lookup_elem(&sweep_scratch, &zero);
@@ -109,7 +110,7 @@ static __always_inline void skep_stacks_of(const struct skep_config *c, struct t
 
 	if (!stack)
 		return;
-	if (c->flags & SKEP_KERNEL_STACKS) {
+	if (kernel && (c->flags & SKEP_KERNEL_STACKS)) {
 		bytes = bpf_get_task_stack(task, stack->ips, sizeof(stack->ips), 0);
 		if (bytes > 0)
 			event->kernel_stack_id = skep_keep(stack, (__u64)bytes / 8, 0);

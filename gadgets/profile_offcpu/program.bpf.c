@@ -79,7 +79,7 @@ int sweep(struct bpf_iter__task *ctx)
 	} else if (!off && skep_asleep(task)) {
 		since = c->begin_ns;
 		event.event_type = SKEP_CPU;
-		skep_stacks_of(c, task, (const void *)bpf_task_pt_regs(task), &event);
+		skep_stacks_of(c, task, (const void *)bpf_task_pt_regs(task), &event, 1);
 	}
 	if (!since || now < since || now - since < c->min_ns)
 		return 0;

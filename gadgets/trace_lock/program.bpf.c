@@ -292,7 +292,7 @@ static __always_inline void send_unfinished(const struct skep_config *c, struct 
 	waited(event, wait, bpf_ktime_get_ns());
 	if (event->wait_ns < c->min_ns)
 		return;
-	skep_stacks_of(c, task, regs, event);
+	skep_stacks_of(c, task, regs, event, wait->kind == SKEP_LOCK_KERNEL);
 	if (wait->kind == SKEP_LOCK_FUTEX)
 		find_callers(regs, task, event);
 	skep_send(event);

@@ -107,7 +107,7 @@ int sweep(struct bpf_iter__task *ctx)
 	event.event_type = SKEP_SYSCALL;
 	event.duration_ns = now - since;
 	event.timestamp_ns = now;
-	skep_stacks_of(c, task, regs, &event);
+	skep_stacks_of(c, task, regs, &event, 0);
 	skep_send(&event);
 	return 0;
 }

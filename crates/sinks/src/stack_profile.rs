@@ -25,8 +25,8 @@ struct Fields {
     unfinished: Option<Field>,
 }
 
-/// The innermost frame of what had not ended when the run did.
-const UNFINISHED: &str = "[unfinished]";
+/// The innermost frame of what had not ended when the run did: a mark, not a function.
+pub(crate) const UNFINISHED: &str = "[unfinished]";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
