@@ -250,26 +250,6 @@ static __always_inline int skep_wants_syscall(const struct skep_config *c, __u32
 	return id < 512 && (c->syscalls[(id >> 6) & 7] >> (id & 63)) & 1;
 }
 
-/* Keeps a stack. Its id is a hash of its addresses, and of the process for user space (0: a stack of the kernel). */
-static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, __u32 pid)
-{
-	__u64 hash = 0x9e3779b97f4a7c15ULL;
-	__s64 id;
-
-	stack->frames = frames;
-	stack->pid = pid;
-	hash ^= stack->pid;
-	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
-		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
-		hash ^= hash >> 32;
-	}
-	id = hash & 0x7fffffffffffffffULL;
-	/* Stacks come again and again: look before writing a kilobyte. A lookup also keeps it from being evicted. */
-	if (!bpf_map_lookup_elem(&stacks, &id) && bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
-		skep_lost(SKEP_LOST_STACK);
-	return id;
-}
-
 /* Wakes user space at once for a process whose code it has not seen: what is mapped where can be read while the process lives, and it may
  * not live long. */
 static __always_inline void skep_see(__u32 pid)
@@ -298,6 +278,30 @@ int became(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* Keeps a stack. Its id is a hash of its addresses, and of the process for user space (0: a stack of the kernel). */
+static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, __u32 pid)
+{
+	__u64 hash = 0x9e3779b97f4a7c15ULL;
+	__s64 id;
+
+	stack->frames = frames;
+	stack->pid = pid;
+	hash ^= stack->pid;
+	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
+		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
+		hash ^= hash >> 32;
+	}
+	id = hash & 0x7fffffffffffffffULL;
+	/* Stacks come again and again: look before writing a kilobyte. A lookup also keeps it from being evicted. */
+	if (bpf_map_lookup_elem(&stacks, &id))
+		return id;
+	if (bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
+		skep_lost(SKEP_LOST_STACK);
+	if (pid)
+		skep_see(pid);
+	return id;
+}
+
 /* Takes a stack of the current task; a negative number if there is none. */
 static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 {
@@ -310,10 +314,7 @@ static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 	bytes = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), flags);
 	if (bytes <= 0)
 		return bytes < 0 ? bytes : -1;
-	if (!(flags & BPF_F_USER_STACK))
-		return skep_keep(stack, (__u64)bytes / 8, 0);
-	skep_see(pid);
-	return skep_keep(stack, (__u64)bytes / 8, pid);
+	return skep_keep(stack, (__u64)bytes / 8, flags & BPF_F_USER_STACK ? pid : 0);
 }
 
 /* Who must be filled in. On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */

@@ -153,9 +153,14 @@ fn what_had_not_ended_is_marked_and_the_mark_spends_nothing_of_its_own() {
         String::from_utf8(std::mem::take(&mut bytes.lock().unwrap())).unwrap()
     };
     let folded = shown(Format::Folded);
-    assert!(folded.contains("app;main;hot_loop;[unfinished] 700\n") && folded.contains("app;main;hot_loop 1400\n"), "{folded}");
+    assert!(
+        folded.contains("app;main;hot_loop;[unfinished] 700\n") && folded.contains("app;main;hot_loop 1400\n"),
+        "{folded}"
+    );
     let top = shown(Format::Top);
-    let row = |name: &str| top.lines().find(|line| line.ends_with(name)).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let row = |name: &str| {
+        top.lines().find(|line| line.ends_with(name)).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
     assert_eq!((&row("[unfinished]")[0], &row("[unfinished]")[2]), (&"0ns".to_owned(), &"700ns".to_owned()), "{top}");
     assert_eq!((&row("hot;loop")[0], &row("hot;loop")[2]), (&"2.1us".to_owned(), &"2.1us".to_owned()), "{top}");
 }
@@ -163,10 +168,9 @@ fn what_had_not_ended_is_marked_and_the_mark_spends_nothing_of_its_own() {
 #[test]
 fn a_table_shows_stacks_below_its_rows_where_they_are_asked_for() {
     let table = String::from_utf8(run(Format::Table, &Options { stacks: true, ..options() })).unwrap();
-    let lines: Vec<&str> = table.lines().skip(1).map(|line| line.trim_start_matches(|c| c == ' ')).collect();
     let stacks: Vec<&str> =
         table.lines().filter_map(|line| line.strip_prefix("    ").filter(|rest| !rest.starts_with(' '))).collect();
-    assert_eq!(lines.len(), 5 + stacks.len(), "{table}");
+    assert_eq!(table.lines().count(), 6 + stacks.len(), "{table}");
     let wanted = [
         "hot;loop",
         "main",
