@@ -182,20 +182,36 @@ struct task_struct___skep {
 
 #define SKEP_MAX_NS_LEVEL 32 /* MAX_PID_NS_LEVEL of the kernel */
 
-/* The number that a task has in a pid namespace; 0 if it cannot be seen from there. */
+struct skep_numbering {
+	void *numbers;
+	__u32 pid_ns;
+	__u32 found;
+};
+
+static long skep_number_at(__u32 level, struct skep_numbering *numbering)
+{
+	struct upid___skep *number = numbering->numbers + level * bpf_core_type_size(struct upid___skep);
+
+	if (BPF_CORE_READ(number, ns, ns.inum) != numbering->pid_ns)
+		return 0;
+	numbering->found = BPF_CORE_READ(number, nr);
+	return 1;
+}
+
+/* The number that a task has in a pid namespace; 0 if it cannot be seen from there. The loop is the kernel's: verifiers of Linux 6.1 give up
+ * on one of this length. */
 static __always_inline __u32 skep_number(struct task_struct___skep *task, __u32 pid_ns)
 {
 	struct pid___skep *pid = BPF_CORE_READ(task, thread_pid);
 	__u32 level = BPF_CORE_READ(pid, level);
-	void *numbers = (void *)pid + bpf_core_field_offset(struct pid___skep, numbers);
+	struct skep_numbering numbering = {
+		.numbers = (void *)pid + bpf_core_field_offset(struct pid___skep, numbers),
+		.pid_ns = pid_ns,
+	};
 
-	for (__u32 i = 0; i < SKEP_MAX_NS_LEVEL && i <= level; i++) {
-		struct upid___skep *number = numbers + i * bpf_core_type_size(struct upid___skep);
-
-		if (BPF_CORE_READ(number, ns, ns.inum) == pid_ns)
-			return BPF_CORE_READ(number, nr);
-	}
-	return 0;
+	if (level <= SKEP_MAX_NS_LEVEL)
+		bpf_loop(level + 1, skep_number_at, &numbering, 0);
+	return numbering.found;
 }
 
 /* Process (upper half) and thread of a task, as they are numbered where skep runs; 0 for who is not seen from there. */
@@ -278,28 +294,39 @@ int became(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* Keeps a stack. Its id is a hash of its addresses, and of the process for user space (0: a stack of the kernel). */
-static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, __u32 pid)
-{
-	__u64 hash = 0x9e3779b97f4a7c15ULL;
-	__s64 id;
+#define SKEP_HASH 0x9e3779b97f4a7c15ULL
 
-	stack->frames = frames;
-	stack->pid = pid;
-	hash ^= stack->pid;
-	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
-		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
-		hash ^= hash >> 32;
-	}
-	id = hash & 0x7fffffffffffffffULL;
+static __always_inline __u64 skep_hash(__u64 hash, __u64 ip)
+{
+	hash = (hash ^ ip) * 0xff51afd7ed558ccdULL;
+	return hash ^ hash >> 32;
+}
+
+/* Keeps a stack under an id made of the hash. */
+static __always_inline __s64 skep_store(const struct skep_stack *stack, __u64 hash)
+{
+	__s64 id = hash & 0x7fffffffffffffffULL;
+
 	/* Stacks come again and again: look before writing a kilobyte. A lookup also keeps it from being evicted. */
 	if (bpf_map_lookup_elem(&stacks, &id))
 		return id;
 	if (bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
 		skep_lost(SKEP_LOST_STACK);
-	if (pid)
-		skep_see(pid);
+	if (stack->pid)
+		skep_see(stack->pid);
 	return id;
+}
+
+/* Keeps a stack. Its id is a hash of its addresses, and of the process for user space (0: a stack of the kernel). */
+static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, __u32 pid)
+{
+	__u64 hash = SKEP_HASH ^ pid;
+
+	stack->frames = frames;
+	stack->pid = pid;
+	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++)
+		hash = skep_hash(hash, stack->ips[i]);
+	return skep_store(stack, hash);
 }
 
 /* Takes a stack of the current task; a negative number if there is none. */

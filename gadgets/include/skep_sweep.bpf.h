@@ -97,14 +97,70 @@ static __always_inline int skep_asleep(struct task_struct *of)
 	return BPF_CORE_READ(task, __state) & SKEP_TASK_ASLEEP;
 }
 
+/* Loops here are the kernel's: nothing is in a hurry, and what the verifier follows step by step makes collectors slow to load. */
+struct skep_walk {
+	struct task_struct *task;
+	__u64 hash;
+	__u64 fp;
+	__u32 frames;
+};
+
+static __always_inline struct skep_stack *skep_sweep_stack(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&sweep_scratch, &zero);
+}
+
+static long skep_walk_frame(__u32 i, struct skep_walk *walk)
+{
+	struct skep_stack *stack = skep_sweep_stack();
+	struct { __u64 next, caller; } frame;
+
+	/* The first frame is there already. */
+	if (!stack || !walk->fp || i >= SKEP_MAX_FRAMES - 1)
+		return 1;
+	if (bpf_copy_from_user_task(&frame, sizeof(frame), (void *)walk->fp, walk->task, 0) || !frame.caller)
+		return 1;
+	stack->ips[i + 1] = frame.caller;
+	walk->frames = i + 2;
+	/* The caller's frame lies above. */
+	if (frame.next <= walk->fp)
+		return 1;
+	walk->fp = frame.next;
+	return 0;
+}
+
+static long skep_hash_frame(__u32 i, struct skep_walk *walk)
+{
+	struct skep_stack *stack = skep_sweep_stack();
+
+	if (!stack || i >= SKEP_MAX_FRAMES)
+		return 1;
+	walk->hash = skep_hash(walk->hash, stack->ips[i]);
+	return 0;
+}
+
+static __always_inline __s64 skep_keep_swept(struct skep_walk *walk, __u32 pid)
+{
+	struct skep_stack *stack = skep_sweep_stack();
+
+	if (!stack)
+		return -1;
+	stack->frames = walk->frames;
+	stack->pid = pid;
+	walk->hash = SKEP_HASH ^ pid;
+	bpf_loop(walk->frames, skep_hash_frame, walk, 0);
+	return skep_store(stack, walk->hash);
+}
+
 /* Takes the stacks of a task that does not run: the kernel gives its own, if `kernel` says so, and frame pointers lead through that of
  * user space. */
 static __always_inline void skep_stacks_of(const struct skep_config *c, struct task_struct *task, const void *regs,
 					   struct skep_event *event, int kernel)
 {
-	__u32 zero = 0, frames = 1;
-	struct skep_stack *stack = bpf_map_lookup_elem(&sweep_scratch, &zero);
-	struct { __u64 next, caller; } frame;
+	struct skep_stack *stack = skep_sweep_stack();
+	struct skep_walk walk = { .task = task };
 	struct skep_place place;
 	long bytes;
 
@@ -112,26 +168,18 @@ static __always_inline void skep_stacks_of(const struct skep_config *c, struct t
 		return;
 	if (kernel && (c->flags & SKEP_KERNEL_STACKS)) {
 		bytes = bpf_get_task_stack(task, stack->ips, sizeof(stack->ips), 0);
+		walk.frames = (__u64)bytes / 8;
 		if (bytes > 0)
-			event->kernel_stack_id = skep_keep(stack, (__u64)bytes / 8, 0);
+			event->kernel_stack_id = skep_keep_swept(&walk, 0);
 	}
-	if (!(c->flags & SKEP_USER_STACKS))
-		return;
 	place = skep_place(regs);
-	if (!place.ip)
+	if (!(c->flags & SKEP_USER_STACKS) || !place.ip)
 		return;
 	stack->ips[0] = place.ip;
-	for (__u32 i = 1; i < SKEP_MAX_FRAMES; i++) {
-		if (!place.fp || bpf_copy_from_user_task(&frame, sizeof(frame), (void *)place.fp, task, 0) || !frame.caller)
-			break;
-		stack->ips[i] = frame.caller;
-		frames = i + 1;
-		/* The caller's frame lies above. */
-		if (frame.next <= place.fp)
-			break;
-		place.fp = frame.next;
-	}
-	event->user_stack_id = skep_keep(stack, frames, event->pid);
+	walk.frames = 1;
+	walk.fp = place.fp;
+	bpf_loop(SKEP_MAX_FRAMES, skep_walk_frame, &walk, 0);
+	event->user_stack_id = skep_keep_swept(&walk, event->pid);
 }
 
 #endif

@@ -90,10 +90,10 @@ impl CollectorSource {
             let target = if *attach == Attach::Clock { Target::Named(&frequency) } else { Target::Section };
             match object.attach(program, target) {
                 Err(error) if matches!(attach, Attach::Optional | Attach::Sweep) => tracing::warn!("{error}"),
-                attached => attached.context(doing)?,
-            }
-            if *attach == Attach::Sweep {
-                sweep = Some(*program);
+                attached => {
+                    attached.context(doing)?;
+                    sweep = sweep.or((*attach == Attach::Sweep).then_some(*program));
+                }
             }
         }
         config.begin();
