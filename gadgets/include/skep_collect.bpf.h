@@ -4,6 +4,7 @@
  *
  *   event ──▶ wanted()? ──▶ stacks ──▶ counts[active], where only sums are wanted
  *                                  └─▶ events (ring buffer), where events are, and where counts is full
+ *   at the end: every task ──▶ what it waits for still ──▶ events (skep_sweep.bpf.h)
  *
  * Nothing fills up: stacks are an LRU map keyed by their hash; a full counts map falls back to the ring buffer; what the ring
  * buffer refuses is counted by the loader, what else is lost in `losses`.
@@ -33,7 +34,7 @@ enum skep_config_flags {
 	SKEP_SLOTS = 128,   /* with SKEP_AGGREGATE: sums for each power of two of the time, without threads and stacks */
 };
 
-/* What user space writes once before the collectors are attached; `active` and SKEP_STOPPED later too. */
+/* What user space writes once before the collectors are attached; `begin_ns`, `active` and SKEP_STOPPED later too. */
 struct skep_config {
 	__u32 flags;
 	__u32 pid;          /* 0: any */
@@ -49,6 +50,7 @@ struct skep_config {
 	__u64 syscalls[8];  /* with SKEP_BY_SYSCALL: a bit for each number that is wanted */
 	__u32 pid_ns;       /* inode of the pid namespace whose numbers are used; 0: the first one of all */
 	__u32 pad;
+	__u64 begin_ns;     /* when all of the collector was attached */
 };
 
 struct {
@@ -82,6 +84,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct skep_stack);
 } scratch SEC(".maps");
+
+/* Processes whose code user space was told of. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, __u8);
+} seen SEC(".maps");
 
 enum skep_loss {
 	SKEP_LOST_STACK = 0,   /* the stack could not be stored */
@@ -164,46 +174,72 @@ struct pid___skep {
 } __attribute__((preserve_access_index));
 
 struct task_struct___skep {
+	int pid;
+	int tgid;
 	struct task_struct___skep *group_leader;
 	struct pid___skep *thread_pid;
 } __attribute__((preserve_access_index));
 
 #define SKEP_MAX_NS_LEVEL 32 /* MAX_PID_NS_LEVEL of the kernel */
 
-/* The number that a task has in a pid namespace; 0 if it cannot be seen from there. */
+struct skep_numbering {
+	void *numbers;
+	__u32 pid_ns;
+	__u32 found;
+};
+
+static long skep_number_at(__u32 level, struct skep_numbering *numbering)
+{
+	struct upid___skep *number = numbering->numbers + level * bpf_core_type_size(struct upid___skep);
+
+	if (BPF_CORE_READ(number, ns, ns.inum) != numbering->pid_ns)
+		return 0;
+	numbering->found = BPF_CORE_READ(number, nr);
+	return 1;
+}
+
+/* The number that a task has in a pid namespace; 0 if it cannot be seen from there. The loop is the kernel's: verifiers of Linux 6.1 give up
+ * on one of this length. */
 static __always_inline __u32 skep_number(struct task_struct___skep *task, __u32 pid_ns)
 {
 	struct pid___skep *pid = BPF_CORE_READ(task, thread_pid);
 	__u32 level = BPF_CORE_READ(pid, level);
-	void *numbers = (void *)pid + bpf_core_field_offset(struct pid___skep, numbers);
+	struct skep_numbering numbering = {
+		.numbers = (void *)pid + bpf_core_field_offset(struct pid___skep, numbers),
+		.pid_ns = pid_ns,
+	};
 
-	for (__u32 i = 0; i < SKEP_MAX_NS_LEVEL && i <= level; i++) {
-		struct upid___skep *number = numbers + i * bpf_core_type_size(struct upid___skep);
-
-		if (BPF_CORE_READ(number, ns, ns.inum) == pid_ns)
-			return BPF_CORE_READ(number, nr);
-	}
-	return 0;
+	if (level <= SKEP_MAX_NS_LEVEL)
+		bpf_loop(level + 1, skep_number_at, &numbering, 0);
+	return numbering.found;
 }
 
-/* Process (upper half) and thread of the current task, as they are numbered where skep runs; 0 for who is not seen from there. */
-static __always_inline __u64 skep_ids(const struct skep_config *c)
+/* Process (upper half) and thread of a task, as they are numbered where skep runs; 0 for who is not seen from there. */
+static __always_inline __u64 skep_ids_of(const struct skep_config *c, struct task_struct___skep *task)
 {
-	struct task_struct___skep *task;
 	__u64 process;
 
 	if (!c->pid_ns)
-		return bpf_get_current_pid_tgid();
-	task = (void *)bpf_get_current_task();
+		return (__u64)(__u32)BPF_CORE_READ(task, tgid) << 32 | (__u32)BPF_CORE_READ(task, pid);
 	process = skep_number(BPF_CORE_READ(task, group_leader), c->pid_ns);
 	return process ? process << 32 | skep_number(task, c->pid_ns) : 0;
+}
+
+static __always_inline __u64 skep_ids(const struct skep_config *c)
+{
+	return c->pid_ns ? skep_ids_of(c, (void *)bpf_get_current_task()) : bpf_get_current_pid_tgid();
+}
+
+/* Whether a process was asked for, as far as its number tells. */
+static __always_inline int skep_wants_process(const struct skep_config *c, __u32 pid)
+{
+	return pid && pid != c->self && (!c->pid || pid == c->pid);
 }
 
 /* Process (upper half) and thread of the current task; 0 if it is none that was asked for. */
 static __always_inline __u64 skep_wanted(const struct skep_config *c)
 {
 	__u64 ids;
-	__u32 pid;
 
 	if (c->flags & SKEP_STOPPED)
 		return 0;
@@ -216,10 +252,7 @@ static __always_inline __u64 skep_wanted(const struct skep_config *c)
 			return 0;
 	}
 	ids = skep_ids(c);
-	pid = ids >> 32;
-	if (pid == 0 || pid == c->self)
-		return 0;
-	if (c->pid && pid != c->pid)
+	if (!skep_wants_process(c, ids >> 32))
 		return 0;
 	if (c->cgroup_id && bpf_get_current_ancestor_cgroup_id(c->cgroup_level) != c->cgroup_id)
 		return 0;
@@ -233,13 +266,74 @@ static __always_inline int skep_wants_syscall(const struct skep_config *c, __u32
 	return id < 512 && (c->syscalls[(id >> 6) & 7] >> (id & 63)) & 1;
 }
 
-/* Takes a stack of the current task. Its id is a hash of its addresses, and of the process for user space; -1 if there is none. */
+/* Wakes user space at once for a process whose code it has not seen: what is mapped where can be read while the process lives, and it may
+ * not live long. */
+static __always_inline void skep_see(__u32 pid)
+{
+	struct skep_event *record;
+	__u8 yes = 1;
+
+	if (bpf_map_lookup_elem(&seen, &pid) || bpf_map_update_elem(&seen, &pid, &yes, BPF_ANY))
+		return;
+	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+	if (!record)
+		return;
+	record->event_type = SKEP_SEEN;
+	record->pid = pid;
+	bpf_ringbuf_submit(record, BPF_RB_FORCE_WAKEUP);
+}
+
+/* A process becomes another program: the code that was seen is gone. */
+SEC("raw_tp/sched_process_exec")
+int became(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct skep_config *c = skep_config();
+	__u32 pid = c ? skep_ids(c) >> 32 : 0;
+
+	bpf_map_delete_elem(&seen, &pid);
+	return 0;
+}
+
+#define SKEP_HASH 0x9e3779b97f4a7c15ULL
+
+static __always_inline __u64 skep_hash(__u64 hash, __u64 ip)
+{
+	hash = (hash ^ ip) * 0xff51afd7ed558ccdULL;
+	return hash ^ hash >> 32;
+}
+
+/* Keeps a stack under an id made of the hash. */
+static __always_inline __s64 skep_store(const struct skep_stack *stack, __u64 hash)
+{
+	__s64 id = hash & 0x7fffffffffffffffULL;
+
+	/* Stacks come again and again: look before writing a kilobyte. A lookup also keeps it from being evicted. */
+	if (bpf_map_lookup_elem(&stacks, &id))
+		return id;
+	if (bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
+		skep_lost(SKEP_LOST_STACK);
+	if (stack->pid)
+		skep_see(stack->pid);
+	return id;
+}
+
+/* Keeps a stack. Its id is a hash of its addresses, and of the process for user space (0: a stack of the kernel). */
+static __always_inline __s64 skep_keep(struct skep_stack *stack, __u32 frames, __u32 pid)
+{
+	__u64 hash = SKEP_HASH ^ pid;
+
+	stack->frames = frames;
+	stack->pid = pid;
+	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++)
+		hash = skep_hash(hash, stack->ips[i]);
+	return skep_store(stack, hash);
+}
+
+/* Takes a stack of the current task; a negative number if there is none. */
 static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 {
 	__u32 zero = 0;
 	struct skep_stack *stack = bpf_map_lookup_elem(&scratch, &zero);
-	__u64 hash = 0x9e3779b97f4a7c15ULL;
-	__s64 id;
 	long bytes;
 
 	if (!stack)
@@ -247,18 +341,7 @@ static __always_inline __s64 skep_stack(void *ctx, __u32 pid, __u64 flags)
 	bytes = bpf_get_stack(ctx, stack->ips, sizeof(stack->ips), flags);
 	if (bytes <= 0)
 		return bytes < 0 ? bytes : -1;
-	stack->frames = (__u64)bytes / 8;
-	stack->pid = flags & BPF_F_USER_STACK ? pid : 0;
-	hash ^= stack->pid;
-	for (__u32 i = 0; i < SKEP_MAX_FRAMES && i < stack->frames; i++) {
-		hash = (hash ^ stack->ips[i]) * 0xff51afd7ed558ccdULL;
-		hash ^= hash >> 32;
-	}
-	id = hash & 0x7fffffffffffffffULL;
-	/* Stacks come again and again: look before writing a kilobyte. A lookup also keeps it from being evicted. */
-	if (!bpf_map_lookup_elem(&stacks, &id) && bpf_map_update_elem(&stacks, &id, stack, BPF_ANY))
-		skep_lost(SKEP_LOST_STACK);
-	return id;
+	return skep_keep(stack, (__u64)bytes / 8, flags & BPF_F_USER_STACK ? pid : 0);
 }
 
 /* Who must be filled in. On the way out of a system call the kernel's stack says nothing: then `kernel` is 0. */
@@ -344,20 +427,25 @@ static __always_inline int skep_add(const struct skep_config *c, const struct sk
 	return 0;
 }
 
-/* Sends the event out, as a sum or as a record. */
-static __always_inline void skep_emit(const struct skep_config *c, const struct skep_event *event)
+/* Sends the event out as a record. */
+static __always_inline void skep_send(const struct skep_event *event)
 {
 	struct skep_event *record;
 	__u64 unread;
 
-	if ((c->flags & SKEP_AGGREGATE) && !skep_add(c, event))
-		return;
 	record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
 	if (!record)
 		return;
 	__builtin_memcpy(record, event, sizeof(*record));
 	unread = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
 	bpf_ringbuf_submit(record, unread >= SKEP_WAKE ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP);
+}
+
+/* Sends the event out, as a sum or as a record. */
+static __always_inline void skep_emit(const struct skep_config *c, const struct skep_event *event)
+{
+	if (!(c->flags & SKEP_AGGREGATE) || skep_add(c, event))
+		skep_send(event);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

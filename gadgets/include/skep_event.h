@@ -10,6 +10,8 @@ enum skep_event_type {
 	SKEP_CPU = 0,
 	SKEP_LOCK = 1,
 	SKEP_SYSCALL = 2,
+	/* No event: code of a process is seen for the first time, or for the first time since it became another program. */
+	SKEP_SEEN = 0xffffffff,
 };
 
 enum skep_lock_kind {
@@ -41,7 +43,9 @@ struct skep_event {
 	char comm[16];
 	__u64 count;
 	__u64 cgroup_id;
-	__u32 lock_kind;
+	__u16 lock_kind;
+	__u8 unfinished;    /* 1: under way when the run ended, and its time is up to there */
+	__u8 pad3;
 	__u32 lock_flags;
 	__u64 args[6];
 };

@@ -2,7 +2,7 @@
 /* Waits for locks: futexes of user space, by the system calls that wait on them, and locks of the kernel, by
  * lock:contention_begin and lock:contention_end (Linux 5.19 and later). */
 #include "skep_collect.bpf.h"
-#include "skep_syscall.bpf.h"
+#include "skep_sweep.bpf.h"
 
 #define FUTEX_CMD 0x7f /* without FUTEX_PRIVATE_FLAG and FUTEX_CLOCK_REALTIME */
 #define FUTEX_WAIT 0
@@ -14,6 +14,10 @@
 /* lock_flags of the calls that have no operation of their own */
 #define OP_WAITV 0x10000
 #define OP_WAIT2 0x20000
+
+/* The numbers of i386; those of futex_waitv and futex_wait are the same everywhere. */
+#define I386_FUTEX 240
+#define I386_FUTEX_TIME64 422
 
 #define LCB_F_SPIN 1
 
@@ -71,46 +75,57 @@ static __always_inline int is_wait(__u32 op)
 	}
 }
 
+/* What a system call waits for, if it is one that waits for a futex. Programs of 32 bits have numbers of their own. */
+static __always_inline int futex_wait(const struct skep_config *c, const void *regs, __u32 id, struct wait *wait)
+{
+	__u32 number = id & ~SKEP_I386;
+	int is_futex = id & SKEP_I386 ? number == I386_FUTEX || number == I386_FUTEX_TIME64 : number == c->futex;
+	__u64 args[6] = {};
+
+	if (!is_futex && number != c->futex_waitv && number != c->futex_wait)
+		return 0;
+	skep_args(regs, id, args);
+	wait->lock = args[0];
+	wait->kind = SKEP_LOCK_FUTEX;
+	if (!is_futex) {
+		/* Of several futexes the first one stands for all. */
+		wait->flags = number == c->futex_waitv ? OP_WAITV : OP_WAIT2;
+		return 1;
+	}
+	wait->flags = args[1];
+	if ((wait->flags & FUTEX_CMD) == FUTEX_WAIT_REQUEUE_PI)
+		wait->kind = SKEP_LOCK_CONDITION;
+	return is_wait(wait->flags);
+}
+
 SEC("raw_tp/sys_enter")
 int futex_enter(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct skep_config *c = skep_config();
-	__u32 id = ctx->args[1], flags, kind = SKEP_LOCK_FUTEX;
 	struct futex_waitv_entry first = {};
+	struct wait wait = {};
 	struct waits *waits;
-	__u64 args[6] = {};
-	__u64 lock;
+	__u32 id = ctx->args[1];
 
-	if (!c || (id != c->futex && id != c->futex_waitv && id != c->futex_wait) || !skep_wanted(c))
+	/* Few calls have any of these numbers: what costs more is looked at then. */
+	if (!c || (id != c->futex && id != c->futex_waitv && id != c->futex_wait && id != I386_FUTEX && id != I386_FUTEX_TIME64))
 		return 0;
-	/* Programs of 32 bits have other numbers: what has the one of futex there is another call. */
-	if (skep_syscall_id(ctx) != id)
+	if (!skep_wanted(c))
 		return 0;
-	skep_args((const void *)ctx->args[0], id, args);
-	lock = args[0];
-	if (id == c->futex) {
-		flags = args[1];
-		if (!is_wait(flags))
-			return 0;
-		if ((flags & FUTEX_CMD) == FUTEX_WAIT_REQUEUE_PI)
-			kind = SKEP_LOCK_CONDITION;
-	} else if (id == c->futex_waitv) {
-		/* Of several futexes the first one stands for all. */
-		flags = OP_WAITV;
-		bpf_probe_read_user(&first, sizeof(first), (const void *)args[0]);
-		lock = first.uaddr;
-	} else {
-		flags = OP_WAIT2;
+	id = skep_syscall_id(bpf_get_current_task_btf(), id);
+	if (!futex_wait(c, (const void *)ctx->args[0], id, &wait))
+		return 0;
+	if (wait.flags == OP_WAITV) {
+		bpf_probe_read_user(&first, sizeof(first), (const void *)wait.lock);
+		wait.lock = first.uaddr;
 	}
 	waits = waits_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!waits) {
 		skep_lost(SKEP_LOST_START);
 		return 0;
 	}
-	waits->futex.lock = lock;
-	waits->futex.flags = flags;
-	waits->futex.kind = kind;
-	waits->futex.start_ns = bpf_ktime_get_ns();
+	wait.start_ns = bpf_ktime_get_ns();
+	waits->futex = wait;
 	return 0;
 }
 
@@ -122,13 +137,20 @@ int futex_enter(struct bpf_raw_tracepoint_args *ctx)
 struct search {
 	__u64 ip;
 	__u32 found;
+	__u32 sweep;
 };
+
+static __always_inline struct skep_stack *words_of(__u32 sweep)
+{
+	__u32 zero = 0;
+
+	return sweep ? bpf_map_lookup_elem(&sweep_scratch, &zero) : bpf_map_lookup_elem(&scratch, &zero);
+}
 
 /* Moves a word of the stack to the front if it could be a return address close to the system call. */
 static long look_at_word(__u32 i, struct search *search)
 {
-	__u32 zero = 0;
-	struct skep_stack *words = bpf_map_lookup_elem(&scratch, &zero);
+	struct skep_stack *words = words_of(search->sweep);
 	__u64 word;
 
 	if (!words)
@@ -141,18 +163,21 @@ static long look_at_word(__u32 i, struct search *search)
 }
 
 /* Who called the function that made the system call, where frame pointers do not tell. User space looks whether one of them belongs to a
- * condition variable. */
-static __always_inline void find_callers(const void *regs, struct skep_event *event)
+ * condition variable. Without `task` it is the current one. */
+static __always_inline void find_callers(const void *regs, struct task_struct *task, struct skep_event *event)
 {
-	__u32 zero = 0;
-	struct skep_stack *words = bpf_map_lookup_elem(&scratch, &zero);
-	struct search search = {};
-	__u64 sp = 0;
+	struct skep_place place = skep_place(regs);
+	struct search search = { .ip = place.ip, .sweep = !!task };
+	struct skep_stack *words = words_of(!!task);
+	long missing;
 
 	if (!words)
 		return;
-	skep_caller(regs, &search.ip, &sp);
-	if (bpf_probe_read_user(words->ips, WORDS * sizeof(__u64), (const void *)sp))
+	if (task)
+		missing = bpf_copy_from_user_task(words->ips, WORDS * sizeof(__u64), (void *)place.sp, task, 0);
+	else
+		missing = bpf_probe_read_user(words->ips, WORDS * sizeof(__u64), (const void *)place.sp);
+	if (missing)
 		return;
 	bpf_loop(WORDS, look_at_word, &search, 0);
 	for (__u32 i = 0; i < CALLERS; i++) {
@@ -161,25 +186,30 @@ static __always_inline void find_callers(const void *regs, struct skep_event *ev
 	}
 }
 
+static __always_inline void waited(struct skep_event *event, const struct wait *wait, __u64 now)
+{
+	event->event_type = SKEP_LOCK;
+	event->timestamp_ns = now;
+	event->wait_ns = now > wait->start_ns ? now - wait->start_ns : 0;
+	event->lock_addr = wait->lock;
+	event->lock_kind = wait->kind;
+	event->lock_flags = wait->flags;
+}
+
 static __always_inline void finish(void *ctx, const void *regs, const struct skep_config *c, __u64 who, struct wait *wait, __s64 result)
 {
 	struct skep_event event = {};
 	__u64 now = bpf_ktime_get_ns();
 
-	event.wait_ns = now - wait->start_ns;
+	waited(&event, wait, now);
 	wait->start_ns = 0;
 	if (event.wait_ns < c->min_ns)
 		return;
-	event.event_type = SKEP_LOCK;
-	event.timestamp_ns = now;
-	event.lock_addr = wait->lock;
-	event.lock_kind = wait->kind;
-	event.lock_flags = wait->flags;
 	event.return_value = result;
 	skep_who(&event, who);
 	skep_stacks(ctx, c, &event, wait->kind == SKEP_LOCK_KERNEL);
 	if (regs && wait->kind == SKEP_LOCK_FUTEX && !(c->flags & SKEP_AGGREGATE))
-		find_callers(regs, &event);
+		find_callers(regs, NULL, &event);
 	skep_emit(c, &event);
 }
 
@@ -252,5 +282,56 @@ int contention_end(struct bpf_raw_tracepoint_args *ctx)
 	waits = waits_of_current(0);
 	if (waits && waits->kernel.start_ns && waits->kernel.lock == ctx->args[0])
 		finish(ctx, NULL, c, who, &waits->kernel, (__s32)ctx->args[1]);
+	return 0;
+}
+
+/* Sends a wait that is under way. */
+static __always_inline void send_unfinished(const struct skep_config *c, struct task_struct *task, const void *regs,
+					    struct skep_event *event, const struct wait *wait)
+{
+	waited(event, wait, bpf_ktime_get_ns());
+	if (event->wait_ns < c->min_ns)
+		return;
+	skep_stacks_of(c, task, regs, event, wait->kind == SKEP_LOCK_KERNEL);
+	if (wait->kind == SKEP_LOCK_FUTEX)
+		find_callers(regs, task, event);
+	skep_send(event);
+}
+
+/* Waits that have not ended: a thread may wait all the time. */
+SEC("iter.s/task")
+int sweep(struct bpf_iter__task *ctx)
+{
+	struct skep_config *c = skep_config();
+	struct task_struct *task = ctx->task;
+	struct futex_waitv_entry first = {};
+	struct skep_event event = {};
+	struct wait wait = {};
+	struct waits *waits;
+	const void *regs;
+	__s32 number;
+
+	if (!c || !task || !skep_sweeps(c, task, &event) || !skep_asleep(task))
+		return 0;
+	regs = (const void *)bpf_task_pt_regs(task);
+	waits = bpf_task_storage_get(&waiting, task, 0, 0);
+	number = skep_syscall_of(regs);
+	if (waits && waits->kernel.start_ns) {
+		wait = waits->kernel;
+		waits->kernel.start_ns = 0;
+	} else if (number >= 0 && futex_wait(c, regs, skep_syscall_id(task, number), &wait)) {
+		wait.start_ns = c->begin_ns;
+		if (wait.flags == OP_WAITV) {
+			bpf_copy_from_user_task(&first, sizeof(first), (void *)wait.lock, task, 0);
+			wait.lock = first.uaddr;
+		}
+		if (waits && waits->futex.start_ns) {
+			wait.start_ns = waits->futex.start_ns;
+			waits->futex.start_ns = 0;
+		}
+	} else {
+		return 0;
+	}
+	send_unfinished(c, task, regs, &event, &wait);
 	return 0;
 }

@@ -8,7 +8,7 @@
 //!                                            └─▶ Rejection: kind, item, expected, found
 //! ```
 //!
-//! - [`inspect`]: one pass over the bytes; never fails, what is wrong is data: [`Rejection`]
+//! - [`inspect()`]: one pass over the bytes; never fails, what is wrong is data: [`Rejection`]
 //! - [`Inspection::check`]: the world a module runs in
 //! - [`admit`]: leave to run in a [`Slot`] under a [`Policy`]
 //! - [`RejectionKind`]: the table of everything a module can be refused for

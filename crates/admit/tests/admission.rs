@@ -266,7 +266,7 @@ fn an_imported_memory_is_an_import_too() {
 /// The world of each committed module, by where it lies. The compiler's own test programs are of none.
 fn world_of(path: &str) -> Option<World> {
     let starts = |starts: &[&str]| starts.iter().any(|start| path.starts_with(start));
-    if starts(&["examples/filters/"]) {
+    if starts(&["examples/filters/", "examples/slow-filter/"]) {
         Some(World::Filter)
     } else if starts(&["examples/slow-syscalls", "examples/redact-paths", "examples/latency-histogram"]) {
         Some(World::Hooks)

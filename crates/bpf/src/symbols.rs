@@ -31,8 +31,30 @@ pub struct Symbols {
     blazesym: Blazesym,
     normalizer: Normalizer,
     maps: KeptMaps,
+    known: Known,
+}
+
+/// What was resolved.
+#[derive(Default)]
+struct Known {
     /// By process (0 is the kernel) and address: the frames of that address, those of inlined functions first.
-    known: HashMap<(u32, u64), Arc<[Frame]>>,
+    processes: HashMap<u32, HashMap<u64, Arc<[Frame]>>>,
+    addresses: usize,
+}
+
+impl Known {
+    fn get(&self, pid: u32, place: u64) -> Option<&Arc<[Frame]>> {
+        self.processes.get(&pid)?.get(&place)
+    }
+
+    fn insert(&mut self, pid: u32, place: u64, frames: Arc<[Frame]>) {
+        let before = self.processes.entry(pid).or_default().insert(place, frames);
+        self.addresses += usize::from(before.is_none());
+    }
+
+    fn forget(&mut self, pid: u32) {
+        self.addresses -= self.processes.remove(&pid).map_or(0, |places| places.len());
+    }
 }
 
 impl Default for Symbols {
@@ -49,24 +71,31 @@ impl Symbols {
             blazesym: Blazesym::builder().enable_inlined_fns(true).enable_demangling(false).build(),
             normalizer: Normalizer::builder().enable_build_ids(true).build(),
             maps: KeptMaps::default(),
-            known: HashMap::new(),
+            known: Known::default(),
         }
     }
 
     /// Looks up the addresses of many stacks, those of one process in one go: what [`Symbols::resolve`] then finds. Process 0 is
     /// the kernel.
     pub fn learn_all<'a>(&mut self, stacks: impl Iterator<Item = (u32, &'a [u64])>) {
-        if self.known.len() > REMEMBERED {
-            self.known.clear();
+        if self.known.addresses > REMEMBERED {
+            self.known = Known::default();
         }
         let mut unknown: BTreeMap<u32, BTreeSet<u64>> = BTreeMap::new();
         for (pid, addresses) in stacks {
-            let new = places(addresses).filter(|&place| !self.known.contains_key(&(pid, place)));
+            let new = places(addresses).filter(|&place| self.known.get(pid, place).is_none());
             unknown.entry(pid).or_default().extend(new);
         }
         for (pid, places) in unknown.into_iter().filter(|(_, places)| !places.is_empty()) {
             self.learn(pid, &places.into_iter().collect::<Vec<_>>());
         }
+    }
+
+    /// Keeps what a process has mapped now: it may have ended when its stacks are looked at. What was known of it is of the program that
+    /// it was before.
+    pub fn see(&mut self, pid: u32) {
+        self.known.forget(pid);
+        self.maps.read(pid);
     }
 
     /// The frames of a stack, innermost first; `pid` 0 is the kernel. What cannot be resolved keeps its address and, where its file is
@@ -75,7 +104,7 @@ impl Symbols {
         self.learn_all([(pid, addresses)].into_iter());
         let mut frames = Vec::new();
         for (place, &address) in places(addresses).zip(addresses) {
-            match self.known.get(&(pid, place)) {
+            match self.known.get(pid, place) {
                 Some(known) => frames.extend(known.iter().cloned()),
                 None => frames.push(Frame { address, kernel: pid == 0, ..Frame::default() }),
             }
@@ -109,7 +138,9 @@ impl Symbols {
             }
         }
         drop(symbolized);
-        self.known.extend(learned.into_iter().map(|(place, frames)| ((pid, place), frames.into())));
+        for (place, frames) in learned {
+            self.known.insert(pid, place, frames.into());
+        }
         if pid != 0 && !unresolved.is_empty() {
             self.place_in_files(pid, &mut unresolved);
         }
@@ -135,7 +166,7 @@ impl Symbols {
                     ..Frame::default()
                 }],
             };
-            self.known.insert((pid, place), frames.into());
+            self.known.insert(pid, place, frames.into());
         }
     }
 
@@ -154,10 +185,10 @@ impl Symbols {
                 }
                 _ => frame.file_offset = 0,
             }
-            self.known.insert((pid, place), Arc::new([frame]));
+            self.known.insert(pid, place, Arc::new([frame]));
         }
         // One that has ended and that nobody has waited for yet has empty maps.
-        let nowhere = |place: &&u64| self.known.get(&(pid, **place)).is_some_and(|frames| frames[0].module.is_empty());
+        let nowhere = |place: &&u64| self.known.get(pid, **place).is_some_and(|frames| frames[0].module.is_empty());
         let nowhere: Vec<u64> = places.iter().filter(nowhere).copied().collect();
         self.learn_from_kept_maps(pid, &nowhere);
     }

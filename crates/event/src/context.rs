@@ -19,8 +19,10 @@ pub mod tail {
     pub const COUNT: usize = 104;
     /// The id of the thread's cgroup (v2), u64.
     pub const CGROUP: usize = 112;
-    /// Lock: [`super::LockKind`], u32.
+    /// Lock: [`super::LockKind`], u16.
     pub const LOCK_KIND: usize = 120;
+    /// 1 for a wait or call that was under way when the run ended, and whose time is up to there, u8.
+    pub const UNFINISHED: usize = 122;
     /// Lock: the futex operation or the flags of `lock:contention_begin`, u32.
     pub const LOCK_FLAGS: usize = 124;
     /// System call: six arguments, u64 each, where they were asked for.
@@ -29,7 +31,7 @@ pub mod tail {
 
 /// What was waited for: the values of `lock_kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
+#[repr(u16)]
 pub enum LockKind {
     /// A lock in user space, by futex.
     Futex = 0,
@@ -60,16 +62,17 @@ impl LockKind {
     }
 }
 
-/// The schema of those records, called `events`.
+/// The schema of those records, called `events`, with the arguments of system calls.
 pub fn schema() -> Schema {
-    schema_of("events")
+    schema_of("events", true)
 }
 
-/// The schema of those records with the name of what was collected: it tells a record file's reader what to show.
+/// The schema of those records with the name of what was collected: it tells a record file's reader what to show. Without
+/// `arguments` it has no fields for those of system calls: nobody can take bytes that were never filled for arguments that are 0.
 ///
 /// # Panics
 /// Never: the table is fixed and a test makes it.
-pub fn schema_of(name: &str) -> Schema {
+pub fn schema_of(name: &str, arguments: bool) -> Schema {
     let mut fields: Vec<Field> = MEMBERS
         .iter()
         .map(|member| {
@@ -85,16 +88,15 @@ pub fn schema_of(name: &str) -> Schema {
         ("comm", FieldKind::CString, tail::COMM, 16),
         ("count", FieldKind::Uint64, tail::COUNT, 8),
         ("cgroup_id", FieldKind::Uint64, tail::CGROUP, 8),
-        ("lock_kind", FieldKind::Uint32, tail::LOCK_KIND, 4),
+        ("lock_kind", FieldKind::Uint16, tail::LOCK_KIND, 2),
+        ("unfinished", FieldKind::Bool, tail::UNFINISHED, 1),
         ("lock_flags", FieldKind::Uint32, tail::LOCK_FLAGS, 4),
-        ("arg0", FieldKind::Uint64, tail::ARGS, 8),
-        ("arg1", FieldKind::Uint64, tail::ARGS + 8, 8),
-        ("arg2", FieldKind::Uint64, tail::ARGS + 16, 8),
-        ("arg3", FieldKind::Uint64, tail::ARGS + 24, 8),
-        ("arg4", FieldKind::Uint64, tail::ARGS + 32, 8),
-        ("arg5", FieldKind::Uint64, tail::ARGS + 40, 8),
     ];
     fields.extend(tail.map(|(name, kind, offset, size)| Field::new(name, kind, Place::Record { offset, size })));
+    if arguments {
+        let place = |at| Place::Record { offset: tail::ARGS + 8 * at, size: 8 };
+        fields.extend((0..6usize).map(|at| Field::new(format!("arg{at}"), FieldKind::Uint64, place(at))));
+    }
     Schema::new(name, STRIDE, fields).expect("the table is well formed")
 }
 

@@ -65,6 +65,8 @@ pub struct Summary {
     pub kept: u64,
     /// What did not come through.
     pub lost: Lost,
+    /// Of the source's events, those of something that had not ended when the run did.
+    pub under_way: u64,
     /// What each operator did, first to last.
     pub operators: Vec<Counters>,
     /// How long it took.
@@ -113,7 +115,27 @@ impl Pipeline {
     ///
     /// # Errors
     /// The first of any stage; the sinks have then finished with what had reached them.
-    pub fn run(mut self, control: &Control, mut report: impl FnMut(&Progress)) -> Result<Summary> {
+    pub fn run(self, control: &Control, report: impl FnMut(&Progress)) -> Result<Summary> {
+        let (summary, ended) = self.run_to_end(control, report);
+        ended.map(|()| summary)
+    }
+
+    /// [`Pipeline::run`], which says what the run did also where it failed.
+    pub fn run_to_end(mut self, control: &Control, mut report: impl FnMut(&Progress)) -> (Summary, Result<()>) {
+        let mut run = match self.begin() {
+            Ok(run) => run,
+            Err(error) => return (Summary::default(), Err(error)),
+        };
+        let outcome = run.drive(self.source.as_mut(), &mut self.stages, control, &mut report);
+        let mut summary = run.summary;
+        summary.elapsed = run.start.elapsed();
+        summary.operators = self.stages.iter().map(|stage| stage.counters.clone()).collect();
+        let sunk = run.sinks.finish(summary.clone());
+        (summary, outcome.and(sunk))
+    }
+
+    /// Binds operators and sinks.
+    fn begin(&mut self) -> Result<Run> {
         let mut schema = self.source.schema().clone();
         for stage in &mut self.stages {
             stage.operator.bind(&mut schema)?;
@@ -125,13 +147,7 @@ impl Pipeline {
         let summary = Summary::default();
         let most = (Self::BATCH_BYTES / schema.stride()).max(1);
         let (start, at_once) = (Instant::now(), Self::FIRST.min(most));
-        let mut run = Run { schema, count, sinks, summary, start, sinks_gone: false, most, at_once };
-        let outcome = run.drive(self.source.as_mut(), &mut self.stages, control, &mut report);
-        let mut summary = run.summary;
-        summary.elapsed = run.start.elapsed();
-        summary.operators = self.stages.iter().map(|stage| stage.counters.clone()).collect();
-        let sunk = run.sinks.finish(summary.clone());
-        outcome.and(sunk).map(|()| summary)
+        Ok(Run { schema, count, sinks, summary, start, sinks_gone: false, most, at_once })
     }
 }
 
@@ -312,6 +328,7 @@ impl Run {
 
     fn account(&mut self, source: &dyn Source, stages: &[Stage]) {
         self.summary.lost.kernel = source.lost();
+        self.summary.under_way = source.under_way();
         self.summary.lost.filter = stages.iter().map(|stage| stage.counters.dropped).sum();
     }
 }

@@ -38,6 +38,11 @@ pub trait Source {
         0
     }
 
+    /// Of the records handed out, those of something that had not ended when the run did.
+    fn under_way(&self) -> u64 {
+        0
+    }
+
     /// Whether a record may stand for many events, so many as its field `count` says.
     fn sums(&self) -> bool {
         false

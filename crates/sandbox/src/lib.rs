@@ -4,6 +4,7 @@
 //! - [`Limits`], [`Stop`]: what a guest may take, and how it is asked to end
 //! - [`GuestMemory`], [`SharedRegions`]: the only places that touch linear memory
 //! - [`Output`], [`WasiOptions`]: standard streams, arguments, directories
+//! - [`Log`]: what guests log, so many lines a second
 //! - [`TrapKind`]: why a guest stopped in the middle
 //! - [`worlds`]: what each ABI offers
 //! - [`WasmRuntime`], [`WasmFilter`]: event filters, for programs that want nothing else
@@ -17,6 +18,7 @@ mod cache;
 mod engine;
 mod input;
 mod limits;
+mod log;
 mod memory;
 mod module;
 mod output;
@@ -35,6 +37,7 @@ struct FilterPage;
 pub use cache::Cache;
 pub use engine::{Engine, Metering};
 pub use limits::{Limiter, Limits, WASM_PAGE};
+pub use log::{Log, LogLines};
 pub use memory::{Fault, GuestMemory, PAGE, Placement, SharedRegions};
 pub use module::Module;
 pub use output::Output;

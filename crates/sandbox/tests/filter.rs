@@ -110,6 +110,21 @@ fn the_public_examples_run_as_printed() {
     assert!(!filter.filter_event(&EventContext { duration_ns: 5_000, ..call }).unwrap());
 }
 
+/// What compilers make of the same filter, with their own stack and memory: Rust 16 pages, C one.
+#[test]
+fn the_samples_that_rust_and_c_make_keep_slow_calls_and_what_is_no_call() {
+    let rust = include_bytes!("../../../examples/slow-filter/slow-filter.wasm");
+    let c = include_bytes!("../../../examples/filters/slow.wasm");
+    for (wasm, pages) in [(&rust[..], 17), (&c[..], 2)] {
+        let mut filter = WasmRuntime::new().unwrap().load_filter(wasm).unwrap();
+        let call = |duration_ns| EventContext { event_type: 2, duration_ns, ..event(1) };
+        let mut events = vec![call(999_999), call(1_000_000), event(1), EventContext { wait_ns: u64::MAX, ..call(0) }];
+        filter.filter_batch(&mut events).unwrap();
+        assert_eq!(events, [call(1_000_000), event(1)]);
+        assert_eq!(filter.memory_bytes(), pages * 65536);
+    }
+}
+
 #[test]
 fn a_guest_that_has_all_its_pages_gets_the_events_page_besides_and_no_more() {
     let grow = "(i32.and (i32.eq (memory.size) (i32.const 17)) (i32.eq (memory.grow (i32.const 1)) (i32.const -1)))";

@@ -59,7 +59,16 @@ formats! {
     Record, "record", ["skep"], false, "A record file for skep replay", record::RecordSink::new;
 }
 
+/// Endings that files of many kinds have: what is asked for besides goes before what they say.
+const GENERAL: [&str; 2] = ["json", "txt"];
+
 impl Format {
+    /// Whether a path's ending is one that files of many kinds have, such as `.json`.
+    pub fn is_general(path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        ending_of(&name).is_some_and(|(_, ending)| GENERAL.contains(&ending))
+    }
+
     /// Whether it shows a row an event, with fields that can be chosen.
     pub const fn is_of_rows(self) -> bool {
         matches!(self, Self::Chrome | Self::Jsonl | Self::Table | Self::Parquet)
@@ -83,18 +92,19 @@ impl Format {
     /// `Usage` if no ending is known.
     pub fn from_path(path: &Path) -> Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let endings = Self::ALL.iter().flat_map(|format| format.endings().iter().map(move |ending| (*format, *ending)));
-        let fits = |ending: &str| name.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.'));
-        endings
-            .filter(|(_, ending)| fits(ending))
-            .max_by_key(|(_, ending)| ending.len())
-            .map(|(format, _)| format)
-            .ok_or_else(|| {
-                let known: Vec<&str> = Self::ALL.iter().flat_map(|format| format.endings()).copied().collect();
-                let ending = name.split_once('.').map_or("", |(_, ending)| ending);
-                let near = nearest(ending, known.iter().copied()).map(|near| format!("did you mean .{near}? "));
-                let text = format!("{}use one of .{}, or say --format", near.unwrap_or_default(), known.join(", ."));
-                Error::new(Kind::Usage, format!("the ending of {} names no format", path.display())).help(text)
-            })
+        ending_of(&name).map(|(format, _)| format).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().flat_map(|format| format.endings()).copied().collect();
+            let ending = name.split_once('.').map_or("", |(_, ending)| ending);
+            let near = nearest(ending, known.iter().copied()).map(|near| format!("did you mean .{near}? "));
+            let text = format!("{}use one of .{}, or say --format", near.unwrap_or_default(), known.join(", ."));
+            Error::new(Kind::Usage, format!("the ending of {} names no format", path.display())).help(text)
+        })
     }
+}
+
+/// The longest known ending of a file's name, and its format.
+fn ending_of(name: &str) -> Option<(Format, &'static str)> {
+    let endings = Format::ALL.iter().flat_map(|format| format.endings().iter().map(move |ending| (*format, *ending)));
+    let fits = |ending: &str| name.strip_suffix(ending).is_some_and(|stem| stem.ends_with('.'));
+    endings.filter(|(_, ending)| fits(ending)).max_by_key(|(_, ending)| ending.len())
 }

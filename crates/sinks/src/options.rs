@@ -55,6 +55,8 @@ pub struct Options {
     pub recorded: Option<Recorded>,
     /// A text field that is shown as the innermost frame, such as the system call's name.
     pub leaf: Option<String>,
+    /// Tables show the stacks of each row below it.
+    pub stacks: bool,
     /// The field of a histogram; the measure's own where there is none.
     pub histogram_field: Option<String>,
     /// A field whose values each have a histogram of their own.

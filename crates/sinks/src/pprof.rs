@@ -74,6 +74,10 @@ mod proto {
     pub(super) struct Mapping {
         #[prost(uint64, tag = "1")]
         pub(super) id: u64,
+        #[prost(uint64, tag = "2")]
+        pub(super) memory_start: u64,
+        #[prost(uint64, tag = "3")]
+        pub(super) memory_limit: u64,
         #[prost(int64, tag = "5")]
         pub(super) filename: i64,
         #[prost(int64, tag = "6")]
@@ -119,7 +123,8 @@ mod proto {
 struct Builder {
     profile: proto::Profile,
     strings: HashMap<String, i64>,
-    mappings: HashMap<(String, String), u64>,
+    /// By file, build id and the address at which the file's first byte would lie.
+    mappings: HashMap<(String, String, u64), u64>,
     functions: HashMap<(String, String), u64>,
     locations: HashMap<Frame, u64>,
 }
@@ -154,13 +159,25 @@ impl Builder {
         if frame.module.is_empty() {
             return 0;
         }
-        let key = (frame.module.clone(), frame.build_id.clone());
+        // Of code without a name its place in the file is known, which is what a later look needs; of any other its name.
+        let start = if frame.file_offset > 0 { frame.address.saturating_sub(frame.file_offset) } else { 0 };
+        let limit = if frame.file_offset > 0 { (frame.address | (PAGE - 1)).saturating_add(1) } else { 0 };
+        let key = (frame.module.clone(), frame.build_id.clone(), start);
         if let Some(&id) = self.mappings.get(&key) {
+            let mapping = &mut self.profile.mapping[id as usize - 1];
+            mapping.memory_limit = mapping.memory_limit.max(limit);
             return id;
         }
         let id = self.mappings.len() as u64 + 1;
         let (filename, build_id) = (self.string(&frame.module), self.string(&frame.build_id));
-        self.profile.mapping.push(proto::Mapping { id, filename, build_id, has_functions: true });
+        self.profile.mapping.push(proto::Mapping {
+            id,
+            memory_start: start,
+            memory_limit: limit,
+            filename,
+            build_id,
+            has_functions: frame.file_offset == 0,
+        });
         self.mappings.insert(key, id);
         id
     }
@@ -189,6 +206,9 @@ impl Builder {
         id
     }
 }
+
+/// A mapping ends with a page.
+const PAGE: u64 = 4096;
 
 /// The format has no larger numbers.
 fn number(value: u64) -> i64 {
@@ -260,5 +280,32 @@ impl Sink for Pprof {
         gzip.write_all(&bytes).context(|| "compressing the profile")?;
         self.output.write(&gzip.finish().context(|| "compressing the profile")?)?;
         self.output.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapping_says_where_the_code_lay_that_has_no_name_yet() {
+        let mut builder = Builder::new();
+        let frame = |address: u64, file_offset: u64| Frame {
+            address,
+            file_offset,
+            module: "/usr/lib/x.so".into(),
+            build_id: "abcd".into(),
+            ..Frame::default()
+        };
+        let first = builder.mapping(&frame(0x7f00_0000_1234, 0x1234));
+        assert_eq!(builder.mapping(&frame(0x7f00_0000_5678, 0x5678)), first);
+        // Another process has it elsewhere.
+        assert_ne!(builder.mapping(&frame(0x7e00_0000_1234, 0x1234)), first);
+        let named = builder.mapping(&Frame { name: "f".into(), ..frame(0x7f00_0000_1234, 0) });
+        let mappings = builder.profile.mapping;
+        let bounds = |id: u64| (mappings[id as usize - 1].memory_start, mappings[id as usize - 1].memory_limit);
+        assert_eq!(bounds(first), (0x7f00_0000_0000, 0x7f00_0000_6000));
+        assert!(!mappings[first as usize - 1].has_functions);
+        assert!(bounds(named) == (0, 0) && mappings[named as usize - 1].has_functions);
     }
 }

@@ -22,7 +22,11 @@ struct Fields {
     count: Field,
     weight: Field,
     leaf: Option<Field>,
+    unfinished: Option<Field>,
 }
+
+/// The innermost frame of what had not ended when the run did: a mark, not a function.
+pub(crate) const UNFINISHED: &str = "[unfinished]";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -31,6 +35,7 @@ struct Key {
     user: i64,
     kernel: i64,
     leaf: String,
+    unfinished: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +79,7 @@ impl StackProfile {
             count: field("count")?,
             weight: field(self.measure.field())?,
             leaf: self.leaf.as_deref().map(field).transpose()?,
+            unfinished: field("unfinished").ok(),
         });
         self.stacks = stacks.clone();
         Ok(())
@@ -91,6 +97,7 @@ impl StackProfile {
                 user: id(&fields.user),
                 kernel: id(&fields.kernel),
                 leaf: fields.leaf.as_ref().map_or_else(String::new, |leaf| batch.value(index, leaf).to_string()),
+                unfinished: fields.unfinished.as_ref().is_some_and(|field| number(field) != 0),
             };
             let weight = self.weights.entry(key).or_default();
             weight.count = weight.count.saturating_add(number(&fields.count));
@@ -104,7 +111,7 @@ impl StackProfile {
         rows.sort_by_cached_key(|(key, row)| {
             let labels: Vec<String> = row.frames.iter().map(Frame::label).collect();
             // Different addresses may have the same names.
-            (std::cmp::Reverse(row.value), row.comm.clone(), row.pid, labels, key.user, key.kernel)
+            (std::cmp::Reverse(row.value), row.comm.clone(), row.pid, labels, key.user, key.kernel, key.unfinished)
         });
         rows.into_iter().map(|(_, row)| row).collect()
     }
@@ -119,6 +126,9 @@ impl StackProfile {
         }
         if !key.leaf.is_empty() {
             frames.push(Frame { name: key.leaf.clone(), ..Frame::default() });
+        }
+        if key.unfinished {
+            frames.push(Frame { name: UNFINISHED.into(), ..Frame::default() });
         }
         Row { comm: key.comm.clone(), pid: key.pid, frames, count: weight.count, value: weight.value }
     }

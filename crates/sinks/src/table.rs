@@ -4,17 +4,29 @@ use skep_event::{Batch, Field, FieldKind, Schema, StackTable, Value};
 use skep_flow::{Sink, Summary};
 use std::{borrow::Cow, fmt::Write as _};
 
-/// Aligned columns, written as events come; a value wider than its column pushes the rest of its line aside, never cut.
+/// Aligned columns, written as events come; a value wider than its column pushes the rest of its line aside, never cut. Stacks stand
+/// below their row where they are asked for, innermost frame first, those of the kernel before those of user space.
 pub(crate) struct Table {
     output: Output,
     columns: Vec<(Field, usize)>,
+    with_stacks: bool,
+    stacks: StackTable,
+    /// The fields that name stacks.
+    stack_fields: Vec<Field>,
     /// The line under way, kept for its room.
     line: String,
 }
 
 impl Table {
-    pub(crate) fn new(output: Output, _: &Options) -> Self {
-        Self { output, columns: Vec::new(), line: String::new() }
+    pub(crate) fn new(output: Output, options: &Options) -> Self {
+        Self {
+            output,
+            columns: Vec::new(),
+            with_stacks: options.stacks,
+            stacks: StackTable::new(),
+            stack_fields: Vec::new(),
+            line: String::new(),
+        }
     }
 }
 
@@ -62,7 +74,26 @@ fn push(line: &mut String, value: &Value<'_>, field: &Field, width: usize) {
     }
 }
 
+/// The fields that name stacks, innermost first.
+const STACKS: [&str; 2] = ["kernel_stack_id", "user_stack_id"];
+
 impl Table {
+    fn push_stacks(&mut self, batch: &Batch<'_>, index: usize) -> Result<()> {
+        let ids = self.stack_fields.iter().filter_map(|field| batch.value(index, field).as_i64().filter(|id| *id >= 0));
+        for frame in
+            ids.filter_map(|id| self.stacks.get(id)).collect::<Vec<_>>().iter().flat_map(|frames| frames.iter())
+        {
+            self.line.clear();
+            self.line.push_str("    ");
+            push_shown(&mut self.line, &frame.label());
+            if frame.kernel {
+                self.line.push_str(" [kernel]");
+            }
+            self.end_line()?;
+        }
+        Ok(())
+    }
+
     fn end_line(&mut self) -> Result<()> {
         self.line.truncate(self.line.trim_end().len());
         self.line.push('\n');
@@ -75,7 +106,12 @@ impl Sink for Table {
         "table"
     }
 
-    fn bind(&mut self, schema: &Schema, _: &StackTable) -> Result<()> {
+    fn bind(&mut self, schema: &Schema, stacks: &StackTable) -> Result<()> {
+        if self.with_stacks {
+            self.stacks = stacks.clone();
+            let fields = STACKS.iter().filter_map(|name| schema.find(name));
+            self.stack_fields = fields.map(|index| schema.fields()[index].clone()).collect();
+        }
         let columns = schema.fields().iter().filter(|field| !field.hidden);
         self.columns = columns.map(|field| (field.clone(), width(field))).collect();
         self.line.clear();
@@ -93,6 +129,7 @@ impl Sink for Table {
                 push(&mut self.line, &batch.value(index, field), field, *width);
             }
             self.end_line()?;
+            self.push_stacks(batch, index)?;
         }
         self.output.flush()
     }

@@ -1,4 +1,4 @@
-use crate::{Measure, Options, Output, StackProfile, terminal::shown};
+use crate::{Measure, Options, Output, StackProfile, stack_profile::UNFINISHED, terminal::shown};
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use skep_error::Result;
 use skep_event::{Batch, Schema, StackTable};
@@ -26,11 +26,13 @@ impl Top {
         let mut functions: HashMap<String, (u64, u64)> = HashMap::new();
         for row in &rows {
             let mut seen = HashSet::new();
-            for (depth, frame) in row.frames.iter().rev().enumerate() {
+            // The mark of what had not ended spends nothing of its own.
+            let innermost = row.frames.iter().rposition(|frame| frame.name != UNFINISHED);
+            for (at, frame) in row.frames.iter().enumerate().rev() {
                 let name = frame.label() + if frame.kernel { " [kernel]" } else { "" };
                 if seen.insert(name.clone()) {
                     let (own, total) = functions.entry(name).or_default();
-                    *own = own.saturating_add(if depth == 0 { row.value } else { 0 });
+                    *own = own.saturating_add(if Some(at) == innermost { row.value } else { 0 });
                     *total = total.saturating_add(row.value);
                 }
             }

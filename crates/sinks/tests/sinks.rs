@@ -90,7 +90,19 @@ fn given() -> Box<Given> {
 fn run(format: Format, options: &Options) -> Vec<u8> {
     let (output, bytes) = Output::memory();
     let mut source = given();
-    for field in ["cgroup_id", "lock_flags", "lock_kind", "lock_addr", "arg0", "arg1", "arg2", "arg3", "arg4", "arg5"] {
+    for field in [
+        "unfinished",
+        "cgroup_id",
+        "lock_flags",
+        "lock_kind",
+        "lock_addr",
+        "arg0",
+        "arg1",
+        "arg2",
+        "arg3",
+        "arg4",
+        "arg5",
+    ] {
         let index = source.schema.find(field).unwrap();
         source.schema.field_mut(index).unwrap().hidden = true;
     }
@@ -131,11 +143,61 @@ fn text_sinks_write_what_the_goldens_say() {
 }
 
 #[test]
+fn what_had_not_ended_is_marked_and_the_mark_spends_nothing_of_its_own() {
+    let shown = |format: Format| {
+        let (output, bytes) = Output::memory();
+        let mut source = given();
+        source.records[tail::UNFINISHED] = 1;
+        let options = Options { measure: Measure::Duration, ..options() };
+        Pipeline::new(source).sink(format.sink(output, &options)).run(&Default::default(), |_| {}).unwrap();
+        String::from_utf8(std::mem::take(&mut bytes.lock().unwrap())).unwrap()
+    };
+    let folded = shown(Format::Folded);
+    assert!(
+        folded.contains("app;main;hot_loop;[unfinished] 700\n") && folded.contains("app;main;hot_loop 1400\n"),
+        "{folded}"
+    );
+    let top = shown(Format::Top);
+    let row = |name: &str| {
+        top.lines().find(|line| line.ends_with(name)).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!((&row("[unfinished]")[0], &row("[unfinished]")[2]), (&"0ns".to_owned(), &"700ns".to_owned()), "{top}");
+    assert_eq!((&row("hot;loop")[0], &row("hot;loop")[2]), (&"2.1us".to_owned(), &"2.1us".to_owned()), "{top}");
+}
+
+#[test]
+fn a_table_shows_stacks_below_its_rows_where_they_are_asked_for() {
+    let table = String::from_utf8(run(Format::Table, &Options { stacks: true, ..options() })).unwrap();
+    let stacks: Vec<&str> =
+        table.lines().filter_map(|line| line.strip_prefix("    ").filter(|rest| !rest.starts_with(' '))).collect();
+    assert_eq!(table.lines().count(), 6 + stacks.len(), "{table}");
+    let wanted = [
+        "hot;loop",
+        "main",
+        "hot;loop",
+        "main",
+        "vfs_read [kernel]",
+        "ksys_read [kernel]",
+        "cold",
+        "main",
+        "x.so+0x42",
+    ];
+    assert_eq!(stacks, wanted);
+}
+
+#[test]
 fn json_sinks_write_json() {
     let trace: serde_json::Value = serde_json::from_slice(&run(Format::Chrome, &options())).unwrap();
-    assert_eq!(trace.as_array().unwrap().len(), 5);
-    assert_eq!(trace[0]["dur"], 0.7);
-    assert_eq!(trace[0]["name"], "call3");
+    let all = trace.as_array().unwrap();
+    let events: Vec<_> = all.iter().filter(|event| event["ph"] != "M").collect();
+    assert_eq!(events.len(), 5);
+    assert_eq!(events[0]["dur"], 0.7);
+    assert_eq!(events[0]["name"], "call3");
+    // Each name stands before the first event that has it.
+    let names: Vec<_> =
+        all.iter().filter(|event| event["name"] == "thread_name").map(|event| &event["args"]["name"]).collect();
+    assert_eq!(names, ["app", "wor\u{1b}ker", "idle"]);
+    assert_eq!((&all[0]["ph"], &all[0]["tid"]), (&"M".into(), &11.into()));
     let scope: serde_json::Value = serde_json::from_slice(&run(Format::Speedscope, &options())).unwrap();
     assert_eq!(scope["profiles"][0]["type"], "sampled");
     assert_eq!(scope["profiles"][0]["endValue"], 8);
@@ -149,6 +211,21 @@ fn json_sinks_write_json() {
         let row: serde_json::Value = serde_json::from_slice(line).unwrap();
         assert_eq!(row["syscall"], "call3");
     }
+}
+
+#[test]
+fn in_a_trace_a_time_off_the_cpu_is_a_bar_and_a_sample_an_instant() {
+    let mut source = given();
+    let off = EventContext { pid: 7, tid: 7, timestamp_ns: 9_000, wait_ns: 2_000, ..EventContext::default() };
+    source.records = [record(off, "sleeper", 1), record(EventContext { wait_ns: 0, ..off }, "sleeper", 1)].concat();
+    let (output, bytes) = Output::memory();
+    Pipeline::new(source).sink(Format::Chrome.sink(output, &options())).run(&Default::default(), |_| {}).unwrap();
+    let trace: serde_json::Value = serde_json::from_slice(&bytes.lock().unwrap()).unwrap();
+    let events = trace.as_array().unwrap();
+    let kinds: Vec<_> =
+        events.iter().map(|event| (event["ph"].as_str().unwrap(), event["name"].as_str().unwrap())).collect();
+    assert_eq!(kinds, [("M", "thread_name"), ("M", "process_name"), ("X", "off the CPU"), ("i", "sleeper")]);
+    assert_eq!((&events[2]["ts"], &events[2]["dur"], &events[2]["tid"]), (&7.0.into(), &2.0.into(), &7.into()));
 }
 
 #[test]
@@ -323,13 +400,24 @@ fn a_speedscope_file_keeps_the_schemas_rules() {
     }
 }
 
-/// The rules of the Trace Event Format (JSON array form) for the two kinds of event that Skep writes.
+/// The rules of the Trace Event Format (JSON array form) for the kinds of event that Skep writes.
 #[test]
 fn a_trace_keeps_the_rules_of_the_trace_event_format() {
     let file: serde_json::Value = serde_json::from_slice(&run(Format::Chrome, &options())).unwrap();
     for event in file.as_array().unwrap() {
-        assert!(event["name"].is_string() && event["cat"].is_string() && event["args"].is_object(), "{event}");
-        assert!(event["pid"].is_u64() && event["tid"].is_u64() && event["ts"].as_f64().unwrap() >= 0.0, "{event}");
+        assert!(event["name"].is_string() && event["args"].is_object(), "{event}");
+        if event["ph"] == "M" {
+            assert!(["thread_name", "process_name"].contains(&event["name"].as_str().unwrap()), "{event}");
+            assert!(event["args"]["name"].is_string() && event["pid"].is_u64() && event["tid"].is_u64(), "{event}");
+            continue;
+        }
+        assert!(
+            event["cat"].is_string()
+                && event["pid"].is_u64()
+                && event["tid"].is_u64()
+                && event["ts"].as_f64().unwrap() >= 0.0,
+            "{event}"
+        );
         match event["ph"].as_str().unwrap() {
             "X" => assert!(event["dur"].as_f64().unwrap() >= 0.0 && event["s"].is_null(), "{event}"),
             "i" => {

@@ -211,12 +211,13 @@ fn compiled(dir: &tempfile::TempDir, text: &str) -> Run {
     Run::start(process::Command::new(&program))
 }
 
-/// What `skep trace lock` says in a second of a process.
+/// What `skep trace lock` says in a second of a process, of waits that came to their end.
 fn traced(pid: u32) -> Vec<serde_json::Value> {
     let pid = pid.to_string();
     let finished = Run::skep(["trace", "lock", "-d", "1s", "--pid", &pid, "--format", "jsonl"]).finish();
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
-    finished.stdout.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let rows = finished.stdout.iter().map(|line| serde_json::from_str(line).unwrap());
+    rows.filter(|row: &serde_json::Value| row["unfinished"] == false).collect()
 }
 
 /// Waits through calls that the C library has no function for, on both clocks, and prints where.
@@ -295,6 +296,52 @@ fn kernel_calls_that_wait_for_futexes_of_their_own_are_seen_on_both_clocks() {
         }
     }
     assert!(rows.iter().all(|row| row["address"] != words[5]), "of several futexes the first stands for all");
+}
+
+/// Waits for a futex as a 32-bit program does, by both of the calls that i386 has, and prints where. Ends at once where the kernel takes no
+/// such calls.
+#[cfg(target_arch = "x86_64")]
+const OLD_CALLS: &str = r#"
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#define FUTEX 240
+#define FUTEX_TIME64 422
+#define WAIT_PRIVATE 128
+static long call(long number, void *word, void *time) {
+    long result;
+    __asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(word), "c"(WAIT_PRIVATE), "d"(0), "S"(time)
+                     : "memory", "r8", "r9", "r10", "r11");
+    return result;
+}
+int main(void) {
+    uint32_t *words = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    int32_t *time = (void *)(words + 512);
+    int64_t *time64 = (void *)(words + 640);
+    time[1] = time64[1] = 3000000;
+    if ((int)call(FUTEX, words, time) != -110) return 1;
+    printf("%p %p\n", (void *)words, (void *)(words + 16));
+    fflush(stdout);
+    for (;;) call(FUTEX, words, time), call(FUTEX_TIME64, words + 16, time64);
+}
+"#;
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn kernel_waits_of_32_bit_programs_are_seen() {
+    if !kernel_gate("futex waits of i386") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut waits = compiled(&dir, OLD_CALLS);
+    let line = waits.wait_for("line with the addresses", |line| line.contains("0x"));
+    let rows = traced(waits.pid());
+    for address in line.split(' ') {
+        let found = rows.iter().filter(|row| row["address"] == address && row["lock"] == "futex");
+        let longest = found.filter_map(|row| row["wait_ns"].as_u64()).max();
+        assert!(longest > Some(1_000_000), "{address}: {longest:?} of {} waits", rows.len());
+    }
 }
 
 #[test]

@@ -165,3 +165,88 @@ fn kernel_a_replay_since_a_time_leaves_out_what_ended_before() {
     }
     assert!(times(&u64::MAX.to_string()).is_empty());
 }
+
+#[test]
+fn kernel_on_a_terminal_a_line_says_how_far_a_run_is_and_only_data_is_on_standard_output() {
+    if !kernel_gate("the progress line") {
+        return;
+    }
+    let busy = Program::start(&mut busy_calls());
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data.folded");
+    // What `script` runs has a terminal; the data goes elsewhere.
+    let command =
+        format!("{} profile cpu -d 2s --pid {} --format folded > {}", skep().display(), busy.pid(), data.display());
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c", &command, "/dev/null"]).stdin(Stdio::null());
+    let finished = Run::start(script).finish();
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    let terminal = finished.text();
+    // Each is written over the one before.
+    let lines: Vec<&str> = terminal.split("\r\u{1b}[K").filter(|line| line.contains(" left")).collect();
+    assert!(lines.len() > 3, "{terminal:?}");
+    let number = |line: &str, word: &str| -> u64 {
+        let words: Vec<&str> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+        words[words.iter().position(|other| *other == word).unwrap() - 1].parse().unwrap()
+    };
+    for word in ["events", "kept", "lost"] {
+        assert!(lines.is_sorted_by_key(|line| number(line, word)), "{lines:?}");
+    }
+    assert!(number(lines.last().unwrap(), "events") > 0, "{lines:?}");
+    assert!(lines.iter().all(|line| line.ends_with("s left")) && lines[0].ends_with(" 2s left"), "{lines:?}");
+    let data = fs::read_to_string(data).unwrap();
+    assert!(!data.is_empty() && data.lines().all(|line| line.starts_with("dd;")), "{data}");
+}
+
+#[test]
+fn kernel_the_idle_task_and_skep_itself_are_not_looked_at() {
+    if !kernel_gate("whom a profile of the whole machine leaves out") {
+        return;
+    }
+    let busy = Program::start(&mut busy_calls());
+    let pid_of = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["pid"].as_u64().unwrap();
+    for what in [["profile", "cpu"], ["profile", "offcpu"], ["trace", "syscall"], ["trace", "lock"]] {
+        let run = Run::skep([what[0], what[1], "-d", "1s", "--format", "jsonl"]);
+        let own = u64::from(run.pid());
+        let finished = run.finish();
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        let pids: std::collections::BTreeSet<u64> = finished.stdout.iter().map(pid_of).collect();
+        assert!(!pids.contains(&0) && !pids.contains(&own), "{what:?} of {own}: {pids:?}");
+        if what[1] != "lock" {
+            assert!(pids.contains(&busy.pid().parse().unwrap()), "{what:?}: {pids:?}");
+        }
+    }
+}
+
+#[test]
+fn kernel_stacks_that_are_asked_for_stand_below_the_rows_of_a_table() {
+    if !kernel_gate("a table with stacks") {
+        return;
+    }
+    let busy = Program::start(&mut busy_calls());
+    let table = |more: &[&str]| {
+        let common: &[&str] = &["trace", "syscall", "--pid", &busy.pid(), "--limit", "5", "-d", "20s"];
+        Run::skep([common, more].concat()).finish().stdout
+    };
+    let is_frame = |line: &&String| line.strip_prefix("    ").is_some_and(|frame| !frame.starts_with(' '));
+    let below = |lines: &[String]| lines.iter().filter(is_frame).count();
+    let (with, without) = (table(&["--stacks"]), table(&[]));
+    assert!(below(&with) >= 5 && with.len() == 6 + below(&with), "{with:?}");
+    assert!(below(&without) == 0 && without.len() == 6, "{without:?}");
+}
+
+#[test]
+fn kernel_a_run_that_is_told_that_it_is_enough_ends_well() {
+    if !kernel_gate("a trace that SIGTERM ends") {
+        return;
+    }
+    let busy = Program::start(&mut busy_calls());
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut run = Run::skep(["trace", "syscall", "--pid", &busy.pid(), "--format", "jsonl"]);
+        run.wait_for("call", |line| line.starts_with('{'));
+        run.signal(signal);
+        let finished = run.finish();
+        assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+        assert!(finished.stderr.contains(" events, "), "{}", finished.stderr);
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::{Command, Stdio},
 };
@@ -42,6 +42,14 @@ int main(void) {
     while (now() < start + 4) hot_first(&n);
     while (now() < start + 4.2) hot_last(&n);
 }
+";
+
+/// Lives for a twentieth of a second.
+const BRIEF: &str = "\
+#include <time.h>
+static double now(void) { struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec + t.tv_nsec / 1e9; }
+__attribute__((noinline)) void hot_in_brief(volatile unsigned *n) { for (int i = 0; i < 100000; i++) ++*n; }
+int main(void) { volatile unsigned n = 0; double start = now(); while (now() < start + 0.05) hot_in_brief(&n); }
 ";
 
 /// Asks for its number as a 32-bit program does: call 20 of i386, which is `writev` of x86-64. Given an argument, for ever.
@@ -197,6 +205,69 @@ fn kernel_the_last_function_of_a_program_that_has_ended_is_named() {
     for name in ["hot_first", "hot_last"] {
         assert!(profile.stdout.iter().any(|line| line.contains(name)), "{name}\n{}", profile.text());
     }
+}
+
+#[test]
+fn kernel_code_of_a_program_that_lives_briefly_is_named_also_after_a_shell_became_it() {
+    if !kernel_gate("profile of programs that live briefly") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("brief");
+    compile(BRIEF, &program, &[]);
+    let folded = dir.path().join("a.folded");
+    let run =
+        Run::skep(["profile", "cpu", "--comm", "brief", "--freq", "999", "-o", folded.to_str().unwrap(), "-d", "60s"]);
+    for _ in 0..20 {
+        let became = Command::new("sh").args(["-c", "exec \"$0\""]).arg(&program).status().unwrap();
+        assert!(became.success());
+    }
+    run.signal(rustix::process::Signal::TERM);
+    run.finish();
+    let folded = fs::read_to_string(folded).unwrap();
+    let weight = |line: &str| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap();
+    let sum = |is: fn(&str) -> bool| folded.lines().filter(|line| is(line)).map(weight).sum::<u64>();
+    let (named, all) = (sum(|line| line.contains("hot_in_brief")), sum(|_| true));
+    assert!(named > all / 2 && named > 100, "{named} of {all}\n{folded}");
+}
+
+#[test]
+fn kernel_a_name_of_a_thread_may_be_any_bytes() {
+    if !kernel_gate("profile of a thread by a name that is no UTF-8") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let plain = dir.path().join("hot");
+    compile(HOT, &plain, &[]);
+    let name = std::ffi::OsStr::from_bytes(b"hot\xff\xfe");
+    fs::copy(&plain, dir.path().join(name)).unwrap();
+    let _hot = Program::start(&mut Command::new(dir.path().join(name)));
+    let args = ["profile", "cpu", "-d", "1s", "--format", "folded", "--comm"].map(std::ffi::OsStr::new);
+    let finished = Run::skep([&args[..], &[name]].concat()).finish();
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stdout.iter().any(|line| line.contains(";hot_inside")), "{}", finished.text());
+}
+
+#[test]
+fn kernel_a_number_of_a_thread_means_its_process_and_that_is_said() {
+    if !kernel_gate("profile of a thread") {
+        return;
+    }
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let seen = stop.clone();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        sender.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+        while !seen.load(std::sync::atomic::Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    let (tid, pid) = (receiver.recv().unwrap().to_string(), std::process::id());
+    let traced = succeeds(&["trace", "syscall", "--pid", &tid, "--limit", "10", "-d", "20s", "--format", "jsonl"]);
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    thread.join().unwrap();
+    assert!(traced.stderr.contains(&format!("{tid} is a thread of process {pid}")), "{}", traced.stderr);
+    assert!(traced.stdout.len() == 10 && traced.text().contains(&format!("\"pid\":{pid},")), "{}", traced.text());
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -26,5 +26,6 @@ pub(super) fn all() -> Vec<Check> {
         check("bootstrap", (6, 1), include_str!("scripts/bootstrap.sh")),
         check("opensnoop", (6, 1), include_str!("scripts/opensnoop.sh")),
         check("runqlat", (6, 1), include_str!("scripts/runqlat.sh")),
+        check("collectors", (6, 1), include_str!("scripts/collectors.sh")),
     ]
 }

@@ -1,4 +1,9 @@
-use std::{os::unix::fs::MetadataExt as _, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    path::PathBuf,
+    time::Duration,
+};
 
 use skep_error::{Error, Kind, Result, ResultExt as _};
 
@@ -26,7 +31,7 @@ pub struct CollectorOptions {
     /// Processes below this directory of cgroup v2 only.
     pub cgroup: Option<PathBuf>,
     /// Threads of exactly this name only, 15 bytes at most.
-    pub comm: Option<String>,
+    pub comm: Option<OsString>,
     /// These system calls only, by number; all if empty.
     pub syscalls: Vec<u32>,
     /// Waits and calls that took at least this long only.
@@ -77,7 +82,7 @@ pub(super) struct Config {
     bytes: [u8; SIZE],
 }
 
-const SIZE: usize = 136;
+const SIZE: usize = 144;
 
 /// Offsets of its members.
 mod at {
@@ -94,6 +99,7 @@ mod at {
     pub(super) const COMM: usize = 48;
     pub(super) const SYSCALLS: usize = 64;
     pub(super) const PID_NS: usize = 128;
+    pub(super) const BEGIN: usize = 136;
 }
 
 /// The numbers of futex, futex_waitv and futex_wait on this architecture.
@@ -128,14 +134,15 @@ impl Config {
         }
         config.set_u64(at::MIN_NS, options.min_duration.as_nanos().try_into().unwrap_or(u64::MAX));
         if let Some(pid) = options.pid {
-            if !process_exists(pid) {
-                return Err(Error::new(Kind::NotFound, format!("there is no process {pid}")));
+            let process = process_of(pid)?;
+            if process != pid {
+                tracing::warn!("{pid} is a thread of process {process}: all threads of {process} are looked at");
             }
-            config.set_u32(at::PID, pid);
+            config.set_u32(at::PID, process);
         }
         if let Some(comm) = &options.comm {
             if comm.is_empty() || comm.len() > 15 {
-                let text = format!("\"{comm}\" cannot be a thread's name");
+                let text = format!("\"{}\" cannot be a thread's name", comm.display());
                 return Err(Error::new(Kind::Usage, text).help("the kernel keeps 1 to 15 bytes of it"));
             }
             config.bytes[at::COMM..at::COMM + comm.len()].copy_from_slice(comm.as_bytes());
@@ -154,8 +161,20 @@ impl Config {
         Ok(config)
     }
 
+    /// The process that is looked at, if it is one.
+    pub(super) fn pid(&self) -> Option<u32> {
+        let pid = u32::from_le_bytes(self.bytes[at::PID..at::PID + 4].try_into().unwrap_or_default());
+        (pid != 0).then_some(pid)
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// All of the collector is attached: what is under way now began no later.
+    pub(super) fn begin(&mut self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        self.set_u64(at::BEGIN, now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64);
     }
 
     /// Which count map is written to.
@@ -198,6 +217,13 @@ pub(super) fn process_exists(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
 
+/// The process that a number means: `/proc` has an entry for that of any thread, too.
+fn process_of(number: u32) -> Result<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    process.ok_or_else(|| Error::new(Kind::NotFound, format!("there is no process {number}")))
+}
+
 /// A cgroup's id, which is its directory's inode, and how deep it lies below the root of cgroup v2.
 fn cgroup(path: &std::path::Path) -> Result<(u64, u32)> {
     let doing = || format!("looking at cgroup {}", path.display());
@@ -233,7 +259,7 @@ mod tests {
         };
         let mut config = Config::new(&options).unwrap();
         assert_eq!(config.bytes()[0], 1 | 2 | 4 | 32 | 64 | 128);
-        assert_eq!(config.bytes().len(), 136);
+        assert_eq!(config.bytes().len(), 144);
         assert_eq!(config.bytes()[40..48], 1000u64.to_le_bytes());
         assert_eq!(&config.bytes()[48..55], b"worker\0");
         assert_eq!((config.bytes()[64], config.bytes()[64 + 25], config.bytes()[127]), (1, 1 << 2, 1 << 7));
@@ -247,7 +273,7 @@ mod tests {
         let kind = |options: CollectorOptions| Config::new(&options).err().unwrap().kind();
         let usual = CollectorOptions::default;
         assert_eq!(kind(CollectorOptions { pid: Some(u32::MAX - 1), ..usual() }), Kind::NotFound);
-        assert_eq!(kind(CollectorOptions { comm: Some("x".repeat(16)), ..usual() }), Kind::Usage);
+        assert_eq!(kind(CollectorOptions { comm: Some("x".repeat(16).into()), ..usual() }), Kind::Usage);
         assert_eq!(kind(CollectorOptions { cgroup: Some("/nonexistent".into()), ..usual() }), Kind::NotFound);
         assert_eq!(kind(CollectorOptions { cgroup: Some("/tmp".into()), ..usual() }), Kind::NotFound);
         assert_eq!(kind(CollectorOptions { syscalls: vec![4096], ..usual() }), Kind::Unsupported);

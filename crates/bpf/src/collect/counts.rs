@@ -64,7 +64,7 @@ fn record(key: &[u8; KEY], value: &[u8; VALUE]) -> [u8; STRIDE] {
     copy(offset::LOCK_ADDR, &key[24..32]);
     copy(offset::EVENT_TYPE, &key[32..36]);
     copy(offset::SYSCALL_ID, &key[36..40]);
-    copy(tail::LOCK_KIND, &key[40..44]);
+    copy(tail::LOCK_KIND, &key[40..42]);
     copy(tail::LOCK_FLAGS, &key[44..48]);
     copy(tail::CGROUP, &key[48..56]);
     copy(tail::COMM, &key[56..72]);

@@ -3,7 +3,7 @@
 //! ```text
 //! gadgets/<name>/program.bpf.o ─load─▶ config map written ─attach─▶ ring buffer ─┐
 //!                                                                  count maps ───┼─▶ CollectorSource ─▶ Batch
-//!                                                                  stack map ────┘      │ new stacks
+//! at the end: all tasks ─sweep─▶ what they wait for still ─▶ ring    stack map ────┘      │ new stacks
 //!                                                                                       └─▶ Symbols ─▶ StackTable
 //! ```
 //!
@@ -32,6 +32,8 @@ pub(crate) enum Attach {
     Clock,
     /// Where its section says; the collector is worth something without it, on kernels that do not have its place.
     Optional,
+    /// Goes through all tasks when the run ends; as worthwhile without it.
+    Sweep,
 }
 
 macro_rules! collectors {
@@ -69,12 +71,13 @@ macro_rules! collectors {
 
 collectors! {
     /// Samples of what runs on each CPU.
-    Cpu, "cpu", "profile_cpu", ["sample" Clock];
+    Cpu, "cpu", "profile_cpu", ["sample" Clock, "became" Optional];
     /// Waits for locks: futexes of user space and contended locks of the kernel.
     Lock, "lock", "trace_lock",
-        ["futex_enter" Section, "futex_leave" Section, "contention_begin" Optional, "contention_end" Optional];
+        ["futex_enter" Section, "futex_leave" Section, "contention_begin" Optional, "contention_end" Optional,
+            "became" Optional, "sweep" Sweep];
     /// System calls from entry to exit.
-    Syscall, "syscall", "trace_syscall", ["enter" Section, "leave" Section];
+    Syscall, "syscall", "trace_syscall", ["enter" Section, "leave" Section, "became" Optional, "sweep" Sweep];
     /// Time that threads spend off the CPU.
-    OffCpu, "offcpu", "profile_offcpu", ["sched_switch" Section];
+    OffCpu, "offcpu", "profile_offcpu", ["sched_switch" Section, "became" Optional, "sweep" Sweep];
 }

@@ -1,5 +1,6 @@
 use std::{
     collections::HashSet,
+    io::{ErrorKind, Read as _},
     mem,
     ops::ControlFlow,
     sync::Arc,
@@ -21,8 +22,8 @@ use super::{
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
 
-/// How often sums are fetched, losses read and the process looked for. A process that ends sooner than two of these after its first
-/// event may be gone before its stacks are read.
+/// How often sums are fetched, losses read and the process looked for. A process may be gone before its stacks are read: what it had mapped
+/// is known from when its code was first seen.
 const TURN: Duration = Duration::from_millis(100);
 /// Frames of a stack at most: `SKEP_MAX_FRAMES`.
 const FRAMES: usize = 127;
@@ -65,6 +66,10 @@ pub struct CollectorSource {
     lost: u64,
     pid: Option<u32>,
     stopped: bool,
+    /// The program that goes through all tasks at the end, where there is one.
+    sweep: Option<&'static str>,
+    /// Records of what was under way then.
+    under_way: u64,
 }
 
 impl CollectorSource {
@@ -75,26 +80,33 @@ impl CollectorSource {
     /// be loaded or attached.
     pub fn start(collector: Collector, options: &CollectorOptions) -> Result<Self> {
         let doing = || format!("starting the {} collector", collector.name());
-        let config = Config::new(options)?;
-        let mut object = Object::load(collector.object(), &LoadOptions::default()).context(doing)?;
+        let mut config = Config::new(options)?;
+        let mut object = load(collector).context(doing)?;
         let config_map = object.map("config")?;
         write(&config_map, &config).context(doing)?;
         let frequency = options.frequency.to_string();
+        let mut sweep = None;
         for (program, attach) in collector.programs() {
             let target = if *attach == Attach::Clock { Target::Named(&frequency) } else { Target::Section };
             match object.attach(program, target) {
-                Err(error) if *attach == Attach::Optional => tracing::warn!("{error}"),
-                attached => attached.context(doing)?,
+                Err(error) if matches!(attach, Attach::Optional | Attach::Sweep) => tracing::warn!("{error}"),
+                attached => {
+                    attached.context(doing)?;
+                    sweep = sweep.or((*attach == Attach::Sweep).then_some(*program));
+                }
             }
         }
+        config.begin();
+        write(&config_map, &config).context(doing)?;
         let counts = match options.sums {
             Sums::None => None,
             Sums::Stacks | Sums::Slots => Some(Counts::new([object.map("counts0")?, object.map("counts1")?])),
         };
         let events = object.map("events")?;
         Ok(Self {
+            pid: config.pid(),
             buffer: object.buffer(&events).context(doing)?,
-            schema: context::schema_of(collector.name()),
+            schema: context::schema_of(collector.name(), options.arguments && collector == Collector::Syscall),
             config_map,
             stack_map: object.map("stacks")?,
             loss_map: object.map("losses")?,
@@ -108,8 +120,9 @@ impl CollectorSource {
             pending: Vec::new(),
             next_turn: Instant::now() + TURN,
             lost: 0,
-            pid: options.pid,
             stopped: false,
+            sweep,
+            under_way: 0,
             object,
         })
     }
@@ -129,6 +142,23 @@ impl CollectorSource {
         }
         self.lost = self.count_losses()?;
         Ok(self.pid.is_some_and(|pid| !process_exists(pid)))
+    }
+
+    /// Goes through all tasks: what is under way still comes as records.
+    fn sweep(&mut self) -> Result<()> {
+        let Some(program) = self.sweep.take() else { return Ok(()) };
+        let mut iterator = self.object.iterate(program)?;
+        let mut nothing = [0; 64];
+        loop {
+            match iterator.read(&mut nothing) {
+                Ok(0) => return Ok(()),
+                // After a million tasks the kernel wants to be asked again.
+                Err(error) if !matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                    return Err(error).context(|| "looking for what is under way still");
+                }
+                _ => {}
+            }
+        }
     }
 
     fn count_losses(&self) -> Result<u64> {
@@ -172,7 +202,9 @@ impl CollectorSource {
     fn tell_conditions(&mut self, records: &mut [u8]) {
         let is = |record: &[u8], at: usize, value: u32| record[at..at + 4] == value.to_le_bytes();
         for record in records.chunks_exact_mut(STRIDE) {
-            if !is(record, offset::EVENT_TYPE, 1) || !is(record, tail::LOCK_KIND, LockKind::Futex as u32) {
+            if !is(record, offset::EVENT_TYPE, 1)
+                || record[tail::LOCK_KIND..][..2] != (LockKind::Futex as u16).to_le_bytes()
+            {
                 continue;
             }
             let (callers, _) = record[tail::ARGS..].as_chunks::<8>();
@@ -181,8 +213,7 @@ impl CollectorSource {
             let pid = u32::from_le_bytes(record[offset::PID..offset::PID + 4].try_into().unwrap_or_default());
             let user = i64::from_le_bytes(record[offset::USER_STACK_ID..][..8].try_into().unwrap_or_default());
             if self.is_condition(user) || self.symbols.resolve(pid, &callers).iter().any(waits_for_condition) {
-                record[tail::LOCK_KIND..tail::LOCK_KIND + 4]
-                    .copy_from_slice(&(LockKind::Condition as u32).to_le_bytes());
+                record[tail::LOCK_KIND..][..2].copy_from_slice(&(LockKind::Condition as u16).to_le_bytes());
             }
             record[tail::ARGS..].fill(0);
         }
@@ -215,6 +246,23 @@ impl CollectorSource {
         // The wait is a few frames above the system call.
         frames.iter().take(8).any(waits_for_condition)
     }
+}
+
+/// The process that a record tells of, if it is no event but says that code of a process is seen for the first time: `SKEP_SEEN`.
+fn seen(record: &[u8]) -> Option<u32> {
+    let word = |at: usize| record.get(at..at + 4)?.try_into().map(u32::from_le_bytes).ok();
+    word(offset::PID).filter(|_| word(offset::EVENT_TYPE) == Some(u32::MAX))
+}
+
+/// Loads a collector. A kernel that does not take the program for the end takes the others alone.
+fn load(collector: Collector) -> Result<Object> {
+    let load = |best_effort| Object::load(collector.object(), &LoadOptions { best_effort, ..LoadOptions::default() });
+    load(false).or_else(|error| {
+        let is_sweep =
+            |name: &str| collector.programs().iter().any(|(program, at)| *program == name && *at == Attach::Sweep);
+        let without = load(true).ok().filter(|object| object.left_out().iter().all(|left| is_sweep(&left.program)));
+        without.ok_or(error)
+    })
 }
 
 fn waits_for_condition(frame: &Frame) -> bool {
@@ -251,16 +299,21 @@ impl Source for CollectorSource {
             let wait = if records > 0 || self.stopped { Duration::ZERO } else { wait.min(TURN) };
             let slots = &mut buffer[records * STRIDE..];
             let mut slots = slots.chunks_exact_mut(STRIDE);
+            let (mut unfinished, symbols) = (0, &mut self.symbols);
             let mut each = |record: &[u8]| {
-                if let (Some(slot), Some(record)) = (slots.next(), record.get(..STRIDE)) {
+                if let Some(pid) = seen(record) {
+                    symbols.see(pid);
+                } else if let (Some(slot), Some(record)) = (slots.next(), record.get(..STRIDE)) {
                     slot.copy_from_slice(record);
                     records += 1;
+                    unfinished += u64::from(record[tail::UNFINISHED]);
                 }
                 // libbpf has taken the record that breaks off: stop with the one that fills the last slot.
                 if slots.len() == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             };
             let polled = self.buffer.poll(wait, None, &mut each);
             polled.map_err(|errno| errno.into_error().with_kind(Kind::Kernel).context("reading events"))?;
+            self.under_way += unfinished;
         }
         let end = self.stopped && self.pending.is_empty() && records == taken;
         self.learn_stacks(&mut buffer[..records * STRIDE]);
@@ -276,6 +329,10 @@ impl Source for CollectorSource {
         self.lost
     }
 
+    fn under_way(&self) -> u64 {
+        self.under_way
+    }
+
     fn sums(&self) -> bool {
         self.counts.is_some()
     }
@@ -286,6 +343,8 @@ impl Source for CollectorSource {
 
     fn stop(&mut self) -> Result<bool> {
         if !self.stopped {
+            // Before the others stop: who ends a wait in between finds it taken, and says nothing of it again.
+            self.sweep()?;
             self.stopped = true;
             self.config.stop();
             write(&self.config_map, &self.config)?;

@@ -62,6 +62,11 @@ impl KeptMaps {
         if self.processes.get(&pid).is_some_and(|(read, _)| read.elapsed() < FRESH) {
             return;
         }
+        self.read(pid);
+    }
+
+    /// Keeps the maps of a process as they are now, if it lives.
+    pub(super) fn read(&mut self, pid: u32) {
         let Ok(text) = fs::read(format!("/proc/{pid}/maps")) else { return };
         let text = String::from_utf8_lossy(&text);
         let maps: Vec<Mapping> = text.lines().filter_map(|line| self.mapping(pid, line)).collect();

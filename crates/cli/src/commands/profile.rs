@@ -1,6 +1,7 @@
 //! `skep profile`, `skep trace`, `skep record`, `skep replay`.
 
 use std::{
+    ffi::OsString,
     io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use skep_bpf::{Collector, CollectorOptions};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_flow::{Control, Progress, Summary};
 use skep_runtime::{
-    profile::{self, OutputSpec, Through},
+    profile::{self, Ended, OutputSpec, Through},
     syscalls,
 };
 use skep_sandbox::Stop;
@@ -154,7 +155,7 @@ struct Live {
 
     /// Threads of exactly this name only
     #[arg(long, value_name = "NAME")]
-    comm: Option<String>,
+    comm: Option<OsString>,
 
     /// Samples a second and CPU, of `cpu`; 99 if not given
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -171,10 +172,6 @@ struct Live {
     /// With the arguments of system calls
     #[arg(long)]
     arguments: bool,
-
-    /// With stacks where rows are shown; profiles always have them
-    #[arg(long)]
-    stacks: bool,
 
     #[command(flatten)]
     through: ThroughArgs,
@@ -194,17 +191,18 @@ struct ThroughArgs {
     #[arg(long, value_name = "FILE", requires = "filter")]
     policy: Option<PathBuf>,
 
-    /// What becomes of an event on which a filter traps or runs out of fuel
-    #[arg(long, value_enum, default_value = "keep", value_name = "WHAT")]
-    on_trap: OnTrap,
+    /// What becomes of events on which a filter traps or runs out of fuel: they are kept, unless a plugin (world `hooks`) declares
+    /// something else
+    #[arg(long, value_enum, value_name = "WHAT", requires = "filter")]
+    on_trap: Option<OnTrap>,
 
-    /// Pages of 64 KiB that a filter may have; the ABI says 16
-    #[arg(long, value_name = "PAGES", value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    /// Pages of 64 KiB that a filter may have, below a policy's ceiling; 16 says the ABI, and plugins ask for what they need
+    #[arg(long, value_name = "PAGES", requires = "filter", value_parser = clap::value_parser!(u64).range(1..=65_536))]
     filter_pages: Option<u64>,
 
-    /// Lines a second that are shown of what a filter logs; the rest is counted
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    filter_log: u32,
+    /// Lines a second that are shown of what a filter logs; the rest is counted; 20 if not given
+    #[arg(long, value_name = "COUNT", requires = "filter")]
+    filter_log: Option<u32>,
 
     /// Keeps events for which all of it holds: duration_ns>1000000,comm==nginx (== != >= > <= < ~)
     #[arg(long = "where", value_name = "EXPRESSION")]
@@ -222,6 +220,10 @@ struct ThroughArgs {
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     fields: Option<Vec<String>>,
 
+    /// With stacks where rows are shown, below each row of a table; profiles always have them
+    #[arg(long)]
+    stacks: bool,
+
     /// A histogram for each value of this field
     #[arg(long, value_name = "FIELD")]
     by: Option<String>,
@@ -236,11 +238,11 @@ enum OnTrap {
 /// Where the result goes.
 #[derive(Debug, Args)]
 struct OutArgs {
-    /// Writes to a file, in the format that its ending names; may be given again
+    /// Writes to a file, in the format that its ending names; - is standard output; may be given again
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
 
-    /// The format: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, parquet, record
+    /// The format of standard output and of files whose ending names none: top, folded, flamegraph, pprof, speedscope, chrome, jsonl, table, histogram, parquet, record
     #[arg(short, long)]
     format: Option<String>,
 }
@@ -272,9 +274,11 @@ pub(crate) fn record(args: &RecordArgs) -> Result<u8> {
 pub(crate) fn replay(args: &ReplayArgs) -> Result<u8> {
     let outputs = args.out.choose(Format::Table)?;
     let filters = args.through.filters() + usize::from(args.since.is_some() && args.through.condition.is_none());
-    run(None, &outputs, filters, |control, report| {
+    let (code, stop) = run(None, &outputs, filters, |control, report| {
         profile::replay(&args.file, args.since, &args.through.through(), &outputs, control, report)
-    })
+    })?;
+    // A live run ends when it is told that it is enough; this one had an end of its own.
+    Ok(if stop.requested().is_some() { Kind::Interrupted.exit_code() } else { code })
 }
 
 fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
@@ -282,14 +286,15 @@ fn run_live(collector: Collector, live: &Live, usual: Format) -> Result<u8> {
     let outputs = live.out.choose(usual)?;
     let through = live.through.through();
     let options = live.options(collector, &outputs)?;
-    run(live.duration, &outputs, live.through.filters(), |control, report| {
+    let ran = run(live.duration, &outputs, live.through.filters(), |control, report| {
         profile::live(collector, options, &through, &outputs, control, report)
-    })
+    });
+    ran.map(|(code, _)| code)
 }
 
 impl Live {
     fn options(&self, collector: Collector, outputs: &[OutputSpec]) -> Result<CollectorOptions> {
-        let stacks = self.stacks || outputs.iter().any(|output| output.format.is_of_stacks());
+        let stacks = self.through.stacks || outputs.iter().any(|output| output.format.is_of_stacks());
         let recorded = outputs.iter().any(|output| output.format == Format::Record);
         let always = matches!(collector, Collector::Cpu | Collector::OffCpu) || recorded;
         let usual = CollectorOptions::default();
@@ -338,13 +343,17 @@ impl ThroughArgs {
         Through {
             filters: self.filter.clone(),
             policy: self.policy.clone(),
-            drop_on_trap: self.on_trap == OnTrap::Drop,
+            on_trap: self.on_trap.map(|what| match what {
+                OnTrap::Keep => skep_sandbox::OnTrap::Keep,
+                OnTrap::Drop => skep_sandbox::OnTrap::Drop,
+            }),
             max_pages: self.filter_pages,
-            log_lines: Some(self.filter_log),
+            log_lines: self.filter_log,
             condition: self.condition.clone(),
             sort: self.sort.clone(),
             limit: self.limit,
             fields: self.fields.clone(),
+            stacks: self.stacks,
             histogram_key: self.by.clone(),
             no_cache: false,
         }
@@ -353,22 +362,17 @@ impl ThroughArgs {
 
 impl OutArgs {
     fn choose(&self, usual: Format) -> Result<Vec<OutputSpec>> {
-        let format = self.format.as_deref();
-        if self.output.is_empty() {
-            return Ok(vec![OutputSpec::choose(None, format, usual)?]);
+        let outputs = OutputSpec::choose(&self.output, self.format.as_deref(), usual)?;
+        if usual == Format::Record && outputs.iter().all(|output| output.format != Format::Record) {
+            return Err(Error::new(Kind::Usage, "none of the outputs is a record file")
+                .help("add -o FILE.skep: other outputs may stand beside it"));
         }
-        let one = |path: &PathBuf| {
-            // `record` needs no ending to know what it writes.
-            let format = format.or((usual == Format::Record).then_some(Format::Record.name()));
-            OutputSpec::choose(Some(path.clone()), format, usual)
-        };
-        self.output.iter().map(one).collect()
+        Ok(outputs)
     }
 }
 
 fn difference(args: &Diff) -> Result<u8> {
-    let read = |path: &Path| std::fs::read_to_string(path).context(|| format!("reading {}", path.display()));
-    let (before, after) = (read(&args.before)?, read(&args.after)?);
+    let (before, after) = (folded(&args.before)?, folded(&args.after)?);
     let title = format!("{} → {}", args.before.display(), args.after.display());
     let svg = skep_sinks::diff::svg(&before, &after, &title)?;
     let mut output = match &args.output {
@@ -381,16 +385,32 @@ fn difference(args: &Diff) -> Result<u8> {
     end(output.write(&svg).and_then(|()| output.flush()))
 }
 
+/// A profile in folded form.
+fn folded(path: &Path) -> Result<String> {
+    let doing = || format!("reading {}", path.display());
+    let bytes = std::fs::read(path).context(doing)?;
+    let bad = |what: &str| Error::new(Kind::BadInput, what).context(doing());
+    if bytes.starts_with(b"SKEPREC") {
+        let help =
+            format!("fold it first: skep replay {0} -o {1}", path.display(), path.with_extension("folded").display());
+        return Err(bad("it is a record file, not folded stacks").help(help));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        bad("it is no text, so no folded stacks").help("make them with: skep profile cpu --output before.folded")
+    })
+}
+
 /// The exit code. A reader of standard output that has gone ends the command quietly, as it ends any other in a pipe.
 fn end(result: Result<()>) -> Result<u8> {
-    let gone = |error: &Error| {
-        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-        source.is_some_and(|source| source.kind() == std::io::ErrorKind::BrokenPipe)
-    };
     match result {
-        Err(error) if gone(&error) => Ok(0),
+        Err(error) if is_gone(&error) => Ok(0),
         result => result.map(|()| 0),
     }
+}
+
+fn is_gone(error: &Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Runs with signals and the progress line, and says at the end what came of it.
@@ -398,14 +418,19 @@ fn run(
     duration: Option<Duration>,
     outputs: &[OutputSpec],
     filters: usize,
-    work: impl FnOnce(&Control, &mut dyn FnMut(&Progress)) -> Result<Summary>,
-) -> Result<u8> {
+    work: impl FnOnce(&Control, &mut dyn FnMut(&Progress)) -> Result<Ended>,
+) -> Result<(u8, Stop)> {
     let stop = console::stop_on_signals()?;
     let control = Control::new(duration);
-    let mut line = ProgressLine::new(stop, control.clone(), outputs);
+    let mut line = ProgressLine::new(stop.clone(), control.clone(), outputs);
     let result = work(&control, &mut |progress| line.show(progress));
     line.clear();
-    end(result.map(|summary| summarise(&summary, filters)))
+    let (summary, ended) = result?;
+    let quiet = ended.as_ref().is_err_and(|error| is_gone(error) || summary.elapsed.is_zero());
+    if !quiet {
+        summarise(&summary, filters);
+    }
+    end(ended).map(|code| (code, stop))
 }
 
 /// What came of a run whose first `filters` operators were asked for as filters: each of them has its line, any other where it dropped
@@ -413,6 +438,12 @@ fn run(
 fn summarise(summary: &Summary, filters: usize) {
     let Summary { events, kept, lost, .. } = summary;
     console::note(&format!("{events} events, {kept} kept; {lost}"));
+    if summary.under_way > 0 {
+        console::note(&format!(
+            "{} were under way when the run ended, and are shown up to then: unfinished",
+            summary.under_way
+        ));
+    }
     for (at, counters) in summary.operators.iter().enumerate() {
         let failures = counters.faults.trapped + counters.faults.exhausted;
         if at < filters || counters.dropped > 0 || failures > 0 {

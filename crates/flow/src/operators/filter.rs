@@ -56,6 +56,11 @@ impl Filter {
         let terms = expression.split(',').map(term).collect::<Result<_>>()?;
         Ok(Self { terms, bound: Vec::new() })
     }
+
+    /// The fields that it looks at.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|term| term.field.as_str())
+    }
 }
 
 fn term(text: &str) -> Result<Term> {

@@ -31,6 +31,13 @@ impl Sort {
     }
 }
 
+impl Sort {
+    /// The fields that it sorts by.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|(name, _)| name.as_str())
+    }
+}
+
 impl Operator for Sort {
     fn name(&self) -> &str {
         "sort"

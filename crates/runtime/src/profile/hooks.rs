@@ -2,24 +2,60 @@
 
 use skep_admit::Admission;
 use skep_error::{Error, Kind, Result};
-use skep_event::{Batch, Schema};
+use skep_event::{Batch, Schema, Selection};
 use skep_flow::{Added, Faults, Head, Operator, Pipeline, Step};
-use skep_sandbox::worlds::hooks::{Plugin, RecordLayout, Services};
+use skep_sandbox::{
+    Log, TrapKind,
+    worlds::hooks::{Failed, NoKernel, Plugin, RecordLayout, Services},
+};
 
 /// A plugin that fills the slot `filter`.
 pub(super) struct HooksFilter {
     name: String,
     wasm: Vec<u8>,
     admission: Admission,
+    /// Goes to the plugin when that is made.
+    log: Option<Log>,
     /// Made when the records' layout is known.
     plugin: Option<Plugin>,
     capacity: usize,
+    /// Events on which it failed.
+    faults: Faults,
 }
+
+/// The last of the levels (0 error … 4 trace) whose lines everybody sees; the others are for `-v`.
+const SHOWN: u32 = 2;
 
 impl HooksFilter {
     /// A plugin that was admitted.
-    pub(super) fn new(name: String, wasm: Vec<u8>, admission: Admission) -> Self {
-        Self { name, wasm, admission, plugin: None, capacity: 0 }
+    pub(super) fn new(name: String, wasm: Vec<u8>, admission: Admission, log: Log) -> Self {
+        Self { name, wasm, admission, log: Some(log), plugin: None, capacity: 0, faults: Faults::default() }
+    }
+
+    /// What it is lent: its log, and the directories of its admission.
+    fn services(&mut self) -> Services {
+        let mut log = self.log.take();
+        let lines = move |level: u32, line: &str| match &mut log {
+            Some(log) if level <= SHOWN => log.line(line.as_bytes()),
+            _ => tracing::debug!(target: "plugin", "{line}"),
+        };
+        Services::new(lines, Box::new(NoKernel), self.admission.directories.clone())
+    }
+
+    /// Asks the plugin about the records in its buffer. One that fails does so on all of a batch's records.
+    fn ask(&mut self, selection: &mut Selection) -> Result<()> {
+        let plugin = self.plugin()?;
+        let failed = |plugin: &Plugin| plugin.counters().failed_open + plugin.counters().failed_closed;
+        let before = failed(plugin);
+        plugin.filter(selection)?;
+        let events = failed(plugin) - before;
+        let exhausted = matches!(
+            plugin.last_failure(),
+            Some(Failed::Trapped(Some(TrapKind::OutOfFuel | TrapKind::Interrupted), _))
+        );
+        let faults = if exhausted { &mut self.faults.exhausted } else { &mut self.faults.trapped };
+        *faults += events;
+        Ok(())
     }
 
     fn plugin(&mut self) -> Result<&mut Plugin> {
@@ -37,7 +73,7 @@ impl Operator for HooksFilter {
             .ok_or_else(|| Error::new(Kind::Unsupported, "records whose size is no multiple of 8 fit no plugin"))?;
         self.capacity = (Pipeline::BATCH_BYTES / schema.stride()).max(1);
         let admission = self.admission.clone();
-        let services = Services::with_directories(admission.directories.clone());
+        let services = self.services();
         self.plugin = Some(Plugin::new(&self.wasm, admission, layout, self.capacity, services, None)?);
         Ok(())
     }
@@ -50,14 +86,13 @@ impl Operator for HooksFilter {
         let mut selection = batch.selection().clone();
         let plugin = self.plugin()?;
         plugin.buffer()[..batch.len() * stride].copy_from_slice(batch.records());
-        plugin.filter(&mut selection)?;
+        self.ask(&mut selection)?;
         *batch.selection_mut() = selection;
         Ok(Step::Next)
     }
 
     fn faults(&self) -> Faults {
-        let counters = self.plugin.as_ref().map(Plugin::counters).unwrap_or_default();
-        Faults { trapped: counters.traps + counters.failures, exhausted: 0 }
+        self.faults
     }
 
     fn head(&mut self) -> Option<&mut dyn Head> {
@@ -66,15 +101,15 @@ impl Operator for HooksFilter {
 }
 
 impl Head for HooksFilter {
-    fn buffer(&mut self, stride: usize, _: usize) -> Result<&mut [u8]> {
-        let room = self.capacity * stride;
+    fn buffer(&mut self, stride: usize, bytes: usize) -> Result<&mut [u8]> {
+        let room = (self.capacity * stride).min(bytes.max(stride));
         let buffer = self.plugin()?.buffer();
         let room = room.min(buffer.len() / stride * stride);
         Ok(&mut buffer[..room])
     }
 
     fn process_in_place(&mut self, _: &Schema, _: usize, added: &mut Added) -> Result<Step> {
-        self.plugin()?.filter(&mut added.selection)?;
+        self.ask(&mut added.selection)?;
         Ok(Step::Next)
     }
 

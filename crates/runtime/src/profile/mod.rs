@@ -10,17 +10,21 @@
 mod hooks;
 mod view;
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use skep_abi::World;
-use skep_admit::{Policy, Slot};
+use skep_admit::{Failure, Policy, Slot};
 use skep_bpf::{Collector, CollectorOptions, CollectorSource, Sums};
 use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_event::{Batch, Schema};
 use skep_flow::{
-    Control, Operator, Pipeline, Progress, Source, Summary,
+    Control, Operator, Pipeline, Progress, Source, Step, Summary,
     operators::{Filter, Limit, Sort},
 };
-use skep_sandbox::{Cache, FilterPolicy, OnTrap, WasmRuntime, worlds::filter::FilterOperator};
+use skep_sandbox::{Cache, FilterPolicy, Log, OnTrap, WasmRuntime, worlds::filter::FilterOperator};
 use skep_sinks::{Format, Measure, Options, Output, Recorded, record::RecordSource};
 
 use crate::{policy::admitted, program::read_module};
@@ -35,17 +39,50 @@ pub struct OutputSpec {
 }
 
 impl OutputSpec {
-    /// From `--output` and `--format`: the ending decides unless a format is named; `usual` where neither is given.
+    /// From every `--output` and `--format`: the ending of each output decides, and the format where that says nothing, as for
+    /// standard output (`-`, or no output at all), or little (`.json`, `.txt`); `usual` where there is neither. Record files need no
+    /// ending where they are usual.
     ///
     /// # Errors
-    /// `Usage` if the format or the ending is unknown.
-    pub fn choose(path: Option<PathBuf>, format: Option<&str>, usual: Format) -> Result<Self> {
-        let format = match (format, &path) {
-            (Some(name), _) => Format::from_name(name)?,
-            (None, Some(path)) => Format::from_path(path)?,
-            (None, None) => usual,
+    /// `Usage` if the format or an ending is unknown, the format is for none of the outputs, or one stands twice.
+    pub fn choose(paths: &[PathBuf], format: Option<&str>, usual: Format) -> Result<Vec<Self>> {
+        let asked = format.map(Format::from_name).transpose()?;
+        if paths.is_empty() {
+            return Ok(vec![Self { format: asked.unwrap_or(usual), path: None }]);
+        }
+        if let Some((at, twice)) = paths.iter().enumerate().find(|(at, path)| paths[..*at].contains(path)) {
+            let text = format!("{} stands twice among the outputs, as number {}", twice.display(), at + 1);
+            return Err(Error::new(Kind::Usage, text).help("name another file"));
+        }
+        let one = |path: &PathBuf| {
+            if path == Path::new("-") {
+                return Ok(Self { format: asked.unwrap_or(usual), path: None });
+            }
+            let format = match (Format::from_path(path), asked) {
+                (Ok(_), Some(asked)) if Format::is_general(path) => asked,
+                (Ok(named), _) => named,
+                (Err(_), Some(asked)) => asked,
+                (Err(_), None) if usual == Format::Record => usual,
+                (Err(unknown), None) => return Err(unknown),
+            };
+            Ok(Self { format, path: Some(path.clone()) })
         };
-        Ok(Self { format, path })
+        let outputs: Vec<Self> = paths.iter().map(one).collect::<Result<_>>()?;
+        match asked.filter(|asked| outputs.iter().all(|output| output.format != *asked)) {
+            None => Ok(outputs),
+            Some(asked) => {
+                let names =
+                    |output: &Self| Some(format!("{} {}", output.format.name(), output.path.as_ref()?.display()));
+                let said: Vec<String> = outputs.iter().filter_map(names).collect();
+                let text = format!(
+                    "--format {} is for none of the outputs: their endings say {}",
+                    asked.name(),
+                    said.join(", ")
+                );
+                Err(Error::new(Kind::Usage, text)
+                    .help("leave it out, give a file another ending, or add --output - for standard output"))
+            }
+        }
     }
 
     fn open(&self) -> Result<Output> {
@@ -63,9 +100,10 @@ pub struct Through {
     pub filters: Vec<PathBuf>,
     /// The policy that has to admit each of them to the slot `filter`; without one everything is granted.
     pub policy: Option<PathBuf>,
-    /// Events on which a filter fails are dropped, not kept.
-    pub drop_on_trap: bool,
-    /// Pages of memory that a filter may have; the public limit of 16 if none.
+    /// What becomes of events on which a filter fails. If none, they are kept, and a plugin of world `hooks` has what it declares.
+    pub on_trap: Option<OnTrap>,
+    /// Pages of memory that a filter may have, as far as the policy allows. If none, the public limit of 16, and a plugin of world
+    /// `hooks` has what it asks for.
     pub max_pages: Option<u64>,
     /// Lines a second of a filter's log that are shown; 20 if none.
     pub log_lines: Option<u32>,
@@ -77,16 +115,21 @@ pub struct Through {
     pub limit: Option<u64>,
     /// The fields that rows show, in place of the usual ones.
     pub fields: Option<Vec<String>>,
+    /// Tables show stacks below their rows.
+    pub stacks: bool,
     /// A field whose values each have a histogram of their own.
     pub histogram_key: Option<String>,
     /// Neither reads nor writes the cache of compiled modules.
     pub no_cache: bool,
 }
 
+/// What a run did, and whether anything went wrong after it had begun: an output that failed takes no other with it.
+pub type Ended = (Summary, Result<()>);
+
 /// Runs a collector.
 ///
 /// # Errors
-/// Whatever keeps it from starting, or ends it.
+/// Whatever keeps it from starting.
 pub fn live(
     collector: Collector,
     mut collect: CollectorOptions,
@@ -94,7 +137,7 @@ pub fn live(
     outputs: &[OutputSpec],
     control: &Control,
     report: impl FnMut(&Progress),
-) -> Result<Summary> {
+) -> Result<Ended> {
     collect.sums = sums_for(through, outputs);
     // Only samples of the CPU stand for a time.
     let frequency = if collector == Collector::Cpu { u64::from(collect.frequency) } else { 0 };
@@ -106,7 +149,7 @@ pub fn live(
     };
     let prepared = Prepared::new(&shown, through, outputs)?;
     let source = CollectorSource::start(collector, &collect)?;
-    prepared.run(Box::new(source), control, report)
+    Ok(prepared.run(Box::new(source), control, report))
 }
 
 /// What may be added up in the kernel, when nobody looks at single events.
@@ -129,7 +172,7 @@ fn sums_for(through: &Through, outputs: &[OutputSpec]) -> Sums {
 /// Sends the events of a record file through filters to outputs. Needs no privilege.
 ///
 /// # Errors
-/// Whatever keeps the file from being read, or a filter or an output from being used.
+/// Whatever keeps the file from being opened, or a filter or an output from being used.
 pub fn replay(
     file: &std::path::Path,
     start_at: Option<u64>,
@@ -137,7 +180,7 @@ pub fn replay(
     outputs: &[OutputSpec],
     control: &Control,
     report: impl FnMut(&Progress),
-) -> Result<Summary> {
+) -> Result<Ended> {
     let mut source = RecordSource::open(file)?;
     let mut through = through.clone();
     if let Some(time) = start_at {
@@ -150,8 +193,9 @@ pub fn replay(
     let name = Source::schema(&source).name().to_owned();
     let recorded = source.info().recorded;
     let period = recorded.sample_period_ns;
-    let shown = Shown { name: &name, sample_period_ns: period, recorded: Some(recorded), arguments: true };
-    Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report)
+    let arguments = Source::schema(&source).find("arg0").is_some();
+    let shown = Shown { name: &name, sample_period_ns: period, recorded: Some(recorded), arguments };
+    Ok(Prepared::new(&shown, &through, outputs)?.run(Box::new(source), control, report))
 }
 
 /// What a profile of each collector counts.
@@ -176,6 +220,12 @@ fn check(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result
             Error::new(Kind::Usage, "--by makes histograms, and no output is one").help("add --format histogram")
         );
     }
+    let condition = through.condition.iter().flat_map(|condition| condition.split(','));
+    let named = through.fields.iter().flatten().map(String::as_str).chain(condition);
+    if !shown.arguments && shown.name == "syscall" && { named }.any(|name| name.trim().starts_with("arg")) {
+        let text = "arguments of system calls are not among these events";
+        return Err(Error::new(Kind::Usage, text).help("add --arguments where they are collected"));
+    }
     if through.fields.is_some() && !any(Format::is_of_rows) {
         return Err(Error::new(Kind::Usage, "--fields chooses what rows show, and no output has rows")
             .help("formats with rows: table, jsonl, chrome, parquet"));
@@ -190,6 +240,7 @@ struct Shown<'a> {
     sample_period_ns: u64,
     /// When the events came, if they come from a file.
     recorded: Option<Recorded>,
+    /// Whether system calls come with their arguments.
     arguments: bool,
 }
 
@@ -203,23 +254,29 @@ impl Prepared {
     fn new(shown: &Shown<'_>, through: &Through, outputs: &[OutputSpec]) -> Result<Self> {
         check(shown, through, outputs)?;
         let mut operators: Vec<Box<dyn Operator>> = filters(through)?;
-        if let Some(condition) = &through.condition {
-            operators.push(Box::new(Filter::new(condition)?));
+        let condition = through.condition.as_deref().map(Filter::new).transpose()?;
+        let sort = through.sort.as_deref().map(Sort::new).transpose()?;
+        let mut added = BTreeSet::new();
+        if let Some(filter) = condition {
+            let columns = view::named_columns(shown.name, filter.fields(), &mut added);
+            operators.push(Box::new(Where { columns, filter }));
         }
-        if let Some(sort) = &through.sort {
-            operators.push(Box::new(Sort::new(sort)?));
+        if let Some(sort) = sort {
+            operators.extend(view::named_columns(shown.name, sort.fields(), &mut added));
+            operators.push(Box::new(sort));
         }
         if let Some(limit) = through.limit {
             operators.push(Box::new(Limit::new(limit)));
         }
         let for_people = outputs.iter().any(|output| output.format == Format::Table);
-        operators.extend(view::operators(shown.name, for_people, shown.arguments, through.fields.as_deref()));
+        operators.extend(view::operators(shown.name, for_people, shown.arguments, through.fields.as_deref(), &added));
         let options = Options {
             title: format!("skep profile {}", shown.name),
             measure: measure_of(shown.name),
             sample_period_ns: shown.sample_period_ns,
             recorded: shown.recorded,
             leaf: (shown.name == "syscall").then(|| "syscall".to_owned()),
+            stacks: through.stacks,
             histogram_field: None,
             histogram_key: through.histogram_key.clone(),
         };
@@ -228,7 +285,7 @@ impl Prepared {
         Ok(Self { operators, sinks })
     }
 
-    fn run(self, source: Box<dyn Source>, control: &Control, report: impl FnMut(&Progress)) -> Result<Summary> {
+    fn run(self, source: Box<dyn Source>, control: &Control, report: impl FnMut(&Progress)) -> Ended {
         let mut pipeline = Pipeline::new(source);
         for operator in self.operators {
             pipeline = pipeline.operator(operator);
@@ -236,7 +293,31 @@ impl Prepared {
         for sink in self.sinks {
             pipeline = pipeline.sink(sink);
         }
-        pipeline.run(control, report)
+        pipeline.run_to_end(control, report)
+    }
+}
+
+/// A condition, and the columns with names that it speaks of.
+struct Where {
+    columns: Vec<Box<dyn Operator>>,
+    filter: Filter,
+}
+
+impl Operator for Where {
+    fn name(&self) -> &str {
+        self.filter.name()
+    }
+
+    fn bind(&mut self, schema: &mut Schema) -> Result<()> {
+        self.columns.iter_mut().try_for_each(|column| column.bind(schema))?;
+        self.filter.bind(schema)
+    }
+
+    fn process(&mut self, schema: &Schema, batch: &mut Batch<'_>) -> Result<Step> {
+        for column in &mut self.columns {
+            column.process(schema, batch)?;
+        }
+        self.filter.process(schema, batch)
     }
 }
 
@@ -246,7 +327,11 @@ fn filters(through: &Through) -> Result<Vec<Box<dyn Operator>>> {
     }
     let policy = match &through.policy {
         Some(path) => Policy::load(path)?,
-        None => Policy::allow_all(),
+        None => {
+            let mut policy = Policy::allow_all();
+            policy.ceiling.pages = through.max_pages;
+            policy
+        }
     };
     let load = |path: &PathBuf| filter(path, through, &policy).context(|| path.display().to_string());
     through.filters.iter().map(load).collect()
@@ -256,18 +341,28 @@ fn filter(path: &Path, through: &Through, policy: &Policy) -> Result<Box<dyn Ope
     let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let wasm = read_module(path)?;
     let mut inspection = skep_admit::inspect(&wasm);
-    if inspection.world == Some(World::Hooks) {
-        let admission = admitted(&mut inspection, path, Slot::Filter, policy)?;
-        return Ok(Box::new(hooks::HooksFilter::new(name, wasm, admission)));
-    }
     let usual = FilterPolicy::default();
     let mut limits = FilterPolicy {
-        on_trap: if through.drop_on_trap { OnTrap::Drop } else { OnTrap::Keep },
+        on_trap: through.on_trap.unwrap_or_default(),
         max_pages: through.max_pages.unwrap_or(usual.max_pages),
         log_lines_per_second: through.log_lines.unwrap_or(usual.log_lines_per_second),
         log: std::sync::Arc::new(|name, line| eprintln!("{name}: {line}")),
         ..usual
     };
+    if inspection.world == Some(World::Hooks) {
+        // Who runs a plugin asks in its place: a policy's ceiling holds all the same.
+        if let (Some(pages), Some(metadata)) = (through.max_pages, &mut inspection.metadata) {
+            metadata.budget.pages = Some(pages);
+        }
+        let mut admission = admitted(&mut inspection, path, Slot::Filter, policy)?;
+        admission.on_failure = match through.on_trap {
+            Some(OnTrap::Keep) => Failure::Open,
+            Some(OnTrap::Drop) => Failure::Closed,
+            None => admission.on_failure,
+        };
+        let log = Log::new(&name, limits.log, limits.log_lines_per_second);
+        return Ok(Box::new(hooks::HooksFilter::new(name, wasm, admission, log)));
+    }
     // Without a policy the loader of filters alone says what is wrong with a module, and how many pages it may have.
     if through.policy.is_some() {
         let budget = admitted(&mut inspection, path, Slot::Filter, policy)?.budget;

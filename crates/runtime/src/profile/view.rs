@@ -1,66 +1,96 @@
 //! What people see of an event: names in place of numbers, and only the fields that its kind fills.
 
+use std::collections::BTreeSet;
+
 use skep_error::Result;
 use skep_event::{
     Batch, Schema, Value,
     context::{I386, LockKind},
 };
-use skep_flow::{
-    Operator, Step,
-    operators::{Format, FormatRule},
-};
+use skep_flow::{Operator, Step, operators::Format};
 
 use crate::syscalls;
 
-/// The operators that add the columns of that collector's events and hide the rest.
+/// A column that shows another field in a form for people.
+struct Form {
+    from: &'static str,
+    to: &'static str,
+    rule: fn(&Value<'_>) -> Option<String>,
+}
+
+/// Columns with names, by collector: conditions and orders may speak of them, too.
+const NAMES: [(&str, Form); 3] = [
+    ("syscall", Form { from: "syscall_id", to: "syscall", rule: syscall_name }),
+    ("lock", Form { from: "lock_kind", to: "lock", rule: lock_kind }),
+    ("lock", Form { from: "lock_addr", to: "address", rule: hex }),
+];
+
+/// What tables show in place of numbers.
+const TABLE: [(&str, Form); 6] = [
+    ("syscall", Form { from: "duration_ns", to: "duration", rule: duration }),
+    ("lock", Form { from: "wait_ns", to: "wait", rule: duration }),
+    ("offcpu", Form { from: "wait_ns", to: "wait", rule: duration }),
+    ("syscall", Form { from: "unfinished", to: "state", rule: state }),
+    ("lock", Form { from: "unfinished", to: "state", rule: state }),
+    ("offcpu", Form { from: "unfinished", to: "state", rule: state }),
+];
+
+fn column(form: &Form) -> Box<dyn Operator> {
+    Box::new(Format::new(form.from, form.to, false, Box::new(form.rule)))
+}
+
+/// The operators that add those of the wanted columns with names that are not `added` yet.
+pub(super) fn named_columns<'a>(
+    collector: &str,
+    wanted: impl Iterator<Item = &'a str>,
+    added: &mut BTreeSet<&'static str>,
+) -> Vec<Box<dyn Operator>> {
+    let named = |name| NAMES.iter().find(|(of, form)| *of == collector && form.to == name);
+    wanted.filter_map(named).filter(|(_, form)| added.insert(form.to)).map(|(_, form)| column(form)).collect()
+}
+
+/// The operators that add the columns of that collector's events, but for those that are `added`, and hide the rest.
 pub(super) fn operators(
     collector: &str,
     for_people: bool,
     arguments: bool,
     fields: Option<&[String]>,
+    added: &BTreeSet<&'static str>,
 ) -> Vec<Box<dyn Operator>> {
-    let mut operators: Vec<Box<dyn Operator>> = Vec::new();
-    let mut add = |from: &str, to: &str, rule: FormatRule| {
-        operators.push(Box::new(Format::new(from, to, false, rule)));
-    };
-    let mut shown = vec!["timestamp_ns", "pid", "tid", "cpu_id", "comm", "count", "user_stack_id", "kernel_stack_id"];
-    if for_people {
-        shown = vec!["pid", "tid", "comm"];
-    }
-    match collector {
-        "syscall" => {
-            add("syscall_id", "syscall", Box::new(syscall_name));
-            shown.extend(["syscall", "return_value"]);
-            if arguments {
-                shown.extend(["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"]);
-            }
-            if for_people {
-                add("duration_ns", "duration", Box::new(duration));
-                shown.push("duration");
-            } else {
-                shown.extend(["syscall_id", "duration_ns"]);
-            }
-        }
-        "lock" => {
-            add("lock_kind", "lock", Box::new(lock_kind));
-            add("lock_addr", "address", Box::new(hex));
-            shown.extend(["lock", "address"]);
-            if for_people {
-                add("wait_ns", "wait", Box::new(duration));
-                shown.push("wait");
-            } else {
-                shown.extend(["wait_ns", "return_value", "lock_flags"]);
-            }
-        }
-        "offcpu" => shown.push("wait_ns"),
-        _ => {}
-    }
+    let table: &[_] = if for_people { &TABLE } else { &[] };
+    let forms = NAMES.iter().chain(table).filter(|(of, form)| *of == collector && !added.contains(form.to));
+    let mut operators: Vec<_> = forms.map(|(_, form)| column(form)).collect();
     let shown = match fields {
         Some(fields) => fields.to_vec(),
-        None => shown.into_iter().map(str::to_owned).collect(),
+        None => shown(collector, for_people, arguments).into_iter().map(str::to_owned).collect(),
     };
     operators.push(Box::new(Show { shown, strict: fields.is_some() }));
     operators
+}
+
+/// The fields of that collector's events that say something.
+fn shown(collector: &str, for_people: bool, arguments: bool) -> Vec<&'static str> {
+    let mut shown = vec!["pid", "tid", "comm"];
+    if !for_people {
+        shown.extend(["timestamp_ns", "cpu_id", "count", "user_stack_id", "kernel_stack_id"]);
+    }
+    let own: (&[_], &[_]) = match collector {
+        "syscall" => (&["syscall", "return_value", "duration"], &["syscall_id", "duration_ns"]),
+        "lock" => (&["lock", "address", "wait"], &["wait_ns", "return_value", "lock_flags"]),
+        "offcpu" => (&["wait"], &["wait_ns"]),
+        _ => (&[], &[]),
+    };
+    shown.extend(own.0);
+    if !for_people {
+        shown.extend(own.1);
+    }
+    if collector != "cpu" {
+        shown.push(if for_people { "state" } else { "unfinished" });
+    }
+    if arguments {
+        shown.extend(["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"]);
+    }
+    shown
 }
 
 fn syscall_name(value: &Value<'_>) -> Option<String> {
@@ -69,6 +99,11 @@ fn syscall_name(value: &Value<'_>) -> Option<String> {
         return Some(format!("i386:{number}"));
     }
     Some(syscalls::name(number).map_or_else(|| format!("syscall_{number}"), str::to_owned))
+}
+
+/// What has ended needs no word.
+fn state(value: &Value<'_>) -> Option<String> {
+    (value.as_u64()? != 0).then(|| "unfinished".to_owned())
 }
 
 fn lock_kind(value: &Value<'_>) -> Option<String> {

@@ -2,13 +2,13 @@
 
 use super::{
     check::{MALLOC, MemoryPlace, has_sig},
-    log::Log,
     run::{self, Events},
     slot::Slot,
 };
 use crate::{
     TrapKind, WASM_PAGE,
     limits::{Limiter, Limits},
+    log::Log,
 };
 use skep_abi::{
     Func,

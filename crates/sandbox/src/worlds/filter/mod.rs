@@ -50,7 +50,6 @@
 mod chain;
 mod check;
 mod instance;
-mod log;
 mod operator;
 mod room;
 mod run;
@@ -58,6 +57,7 @@ mod runtime;
 #[allow(unsafe_code)]
 mod slot;
 
+pub use crate::log::LogLines;
 pub use chain::FilterChain;
 pub use operator::FilterOperator;
-pub use runtime::{FilterCounters, FilterPolicy, LogLines, OnTrap, WasmFilter, WasmRuntime};
+pub use runtime::{FilterCounters, FilterPolicy, OnTrap, WasmFilter, WasmRuntime};

@@ -3,10 +3,12 @@
 use super::{
     check,
     instance::{self, Instance, Template},
-    log::Log,
     room, run,
 };
-use crate::{Cache, Engine, Metering, Module, TrapKind};
+use crate::{
+    Cache, Engine, Metering, Module, TrapKind,
+    log::{Log, LogLines},
+};
 use skep_abi::{
     event_context::{EventContext, SIZE},
     filter::{FUEL, MAX_PAGES},
@@ -18,9 +20,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// Takes a line of a filter's log: the filter's name, the line.
-pub type LogLines = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 /// What becomes of an event on which the filter traps or runs out of fuel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,13 +1,18 @@
-//! `env.log`: at most so many lines a second reach the host's log, each with the filter's name.
+//! What guests log: at most so many lines a second reach the host's log, each with the guest's name.
 
-use super::LogLines;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Takes a line of a guest's log: the guest's name, the line.
+pub type LogLines = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
 /// Bytes of a line that are kept.
 const LINE: usize = 1024;
 
-/// The log of one filter.
-pub(super) struct Log {
+/// The log of one guest. How many lines were left out is said with the next one, a second later, or when it is dropped.
+pub struct Log {
     name: String,
     lines: LogLines,
     per_second: u32,
@@ -19,7 +24,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(name: &str, lines: LogLines, per_second: u32) -> Self {
+    /// A log of a guest called `name` that hands at most `per_second` lines a second to `lines`.
+    pub fn new(name: &str, lines: LogLines, per_second: u32) -> Self {
         Self {
             name: name.to_owned(),
             lines,
@@ -32,7 +38,7 @@ impl Log {
     }
 
     /// Takes a line as the guest gave it. Nothing is allocated for a line that is suppressed.
-    pub(super) fn line(&mut self, bytes: &[u8]) {
+    pub fn line(&mut self, bytes: &[u8]) {
         if self.window.elapsed() >= Duration::from_secs(1) {
             self.report();
             self.window = Instant::now();
@@ -58,7 +64,8 @@ impl Log {
         }
     }
 
-    pub(super) fn suppressed(&self) -> u64 {
+    /// Lines that were left out since the start.
+    pub fn suppressed(&self) -> u64 {
         self.suppressed
     }
 }
