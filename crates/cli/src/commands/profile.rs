@@ -141,8 +141,8 @@ struct Diff {
 /// A run on the live kernel.
 #[derive(Debug, Args)]
 struct Live {
-    /// Ends the run after this time, such as 10s; Ctrl-C otherwise
-    #[arg(short, long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Ends the run after this time, such as 10s, or 10 for seconds; Ctrl-C otherwise
+    #[arg(short, long, value_name = "TIME", value_parser = super::run::parse_time)]
     duration: Option<Duration>,
 
     /// All threads of this process only; the run ends with it

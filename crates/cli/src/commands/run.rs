@@ -40,8 +40,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = OsStringValueParser::new().try_map(parse_dir))]
     dir: Vec<Preopen>,
 
-    /// Ends the run after this time, such as 10s or 2min; compiling the module counts
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    /// Ends the run after this time, such as 10s or 2min, or 10 for seconds; compiling the module counts
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     timeout: Option<Duration>,
 
     /// Bytes of memory that the guest may take, such as 64M
@@ -128,6 +128,14 @@ fn split_once<'a>(text: &'a OsStr, separator: &str) -> Option<(&'a OsStr, &'a Os
     Some((OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + separator.len()..])))
 }
 
+/// A time such as `10s`, `2min` or `1m 30s`; a number alone is seconds.
+pub(super) fn parse_time(text: &str) -> Result<Duration, humantime::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(text),
+    }
+}
+
 fn parse_bytes(text: &str) -> Result<usize> {
     let bad = || Error::new(Kind::Usage, "write it as a number of bytes, or with K, M or G");
     let upper = text.to_ascii_uppercase();
@@ -163,6 +171,15 @@ mod tests {
         assert_eq!((dir.host, dir.guest, dir.writable), (odd(b"/\xff").into(), "/odd".to_owned(), false));
         for unnameable in [&b"/\xff"[..], b"/tmp::/\xff"] {
             assert!(parse_dir(odd(unnameable)).unwrap_err().to_string().contains("UTF-8"));
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(parse_time("10").unwrap(), Duration::from_secs(10));
+        assert_eq!(parse_time("1m 30s").unwrap(), Duration::from_secs(90));
+        for bad in ["", "-1", "1.5", "10 parsecs"] {
+            assert!(parse_time(bad).is_err(), "{bad}");
         }
     }
 
