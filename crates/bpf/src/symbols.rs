@@ -21,7 +21,7 @@ use blazesym::{
 use skep_event::Frame;
 
 use demangle::demangled;
-use maps::KeptMaps;
+use maps::{FilesThere, KeptMaps, MappedFile};
 
 /// Addresses whose frames are remembered at most, before everything is forgotten.
 const REMEMBERED: usize = 200_000;
@@ -31,6 +31,7 @@ pub struct Symbols {
     blazesym: Blazesym,
     normalizer: Normalizer,
     maps: KeptMaps,
+    files: FilesThere,
     known: Known,
 }
 
@@ -71,6 +72,7 @@ impl Symbols {
             blazesym: Blazesym::builder().enable_inlined_fns(true).enable_demangling(false).build(),
             normalizer: Normalizer::builder().enable_build_ids(true).build(),
             maps: KeptMaps::default(),
+            files: FilesThere::default(),
             known: Known::default(),
         }
     }
@@ -113,13 +115,19 @@ impl Symbols {
     }
 
     fn learn(&mut self, pid: u32, places: &[u64]) {
-        let source = match pid {
-            0 => Source::Kernel(Kernel::default()),
-            pid => {
-                self.maps.keep(pid);
-                Source::Process(Process::new(Pid::from(pid)))
-            }
-        };
+        if pid == 0 {
+            return self.learn_live(pid, Source::Kernel(Kernel::default()), places);
+        }
+        self.maps.keep(pid);
+        // What lies in files that are where they were needs no look at the process.
+        let others = self.learn_from_files(pid, places);
+        if !others.is_empty() {
+            self.learn_live(pid, Source::Process(Process::new(Pid::from(pid))), &others);
+        }
+    }
+
+    /// What the kernel or a process that lives says of addresses.
+    fn learn_live(&mut self, pid: u32, source: Source<'_>, places: &[u64]) {
         let symbolized = match self.blazesym.symbolize(&source, Input::AbsAddr(places)) {
             Ok(symbolized) => symbolized,
             Err(error) => {
@@ -146,27 +154,38 @@ impl Symbols {
         }
     }
 
-    /// What the files say that a process had mapped when it was last seen alive; addresses of a process that never was stay what they
-    /// are.
-    fn learn_from_kept_maps(&mut self, pid: u32, places: &[u64]) {
-        let mut there = HashMap::new();
+    /// Names places in files that a process has mapped and that are there still; returns the others.
+    fn learn_from_files(&mut self, pid: u32, places: &[u64]) -> Vec<u64> {
+        let mut others = Vec::new();
         for &place in places {
+            let file = self.maps.find(pid, place).map(|mapping| (mapping.file.clone(), mapping.file_offset(place)));
+            match file {
+                Some((file, file_offset)) if self.files.has(&file) => {
+                    let frames = self.frames_in(&file, file_offset, place);
+                    self.known.insert(pid, place, frames.unwrap_or_else(|| placed(&file, file_offset, place)).into());
+                }
+                _ => others.push(place),
+            }
+        }
+        others
+    }
+
+    /// What is known of a process that has gone: the files that it had mapped when it was last seen alive. Addresses of a process that
+    /// never was stay what they are.
+    fn learn_from_kept_maps(&mut self, pid: u32, places: &[u64]) {
+        for place in self.learn_from_files(pid, places) {
             let Some(mapping) = self.maps.find(pid, place) else { continue };
-            let (file, file_offset) = (&mapping.file, mapping.file_offset(place));
-            let source = Source::Elf(Elf::new(&file.path));
-            let symbolized = || self.blazesym.symbolize_single(&source, Input::FileOffset(file_offset)).ok();
-            let there = *there.entry(&file.path).or_insert_with(|| file.is_there());
-            let frames = match there.then(symbolized).flatten() {
-                Some(Symbolized::Sym(symbol)) => frames_of(&symbol, place, false),
-                _ => vec![Frame {
-                    address: place,
-                    module: file.path.to_string_lossy().into_owned(),
-                    build_id: file.build_id.as_deref().map(hex).unwrap_or_default(),
-                    file_offset,
-                    ..Frame::default()
-                }],
-            };
+            let frames = placed(&mapping.file, mapping.file_offset(place), place);
             self.known.insert(pid, place, frames.into());
+        }
+    }
+
+    /// The frames of a place in a file, if it has a symbol there.
+    fn frames_in(&self, file: &MappedFile, file_offset: u64, place: u64) -> Option<Vec<Frame>> {
+        let source = Source::Elf(Elf::new(&file.path));
+        match self.blazesym.symbolize_single(&source, Input::FileOffset(file_offset)) {
+            Ok(Symbolized::Sym(symbol)) => Some(frames_of(&symbol, place, false)),
+            _ => None,
         }
     }
 
@@ -192,6 +211,17 @@ impl Symbols {
         let nowhere: Vec<u64> = places.iter().filter(nowhere).copied().collect();
         self.learn_from_kept_maps(pid, &nowhere);
     }
+}
+
+/// What a later look at a file without symbols needs.
+fn placed(file: &MappedFile, file_offset: u64, address: u64) -> Vec<Frame> {
+    vec![Frame {
+        address,
+        module: file.path.to_string_lossy().into_owned(),
+        build_id: file.build_id.as_deref().map(hex).unwrap_or_default(),
+        file_offset,
+        ..Frame::default()
+    }]
 }
 
 /// Where to look for the frames of a stack's addresses: all but the innermost are return addresses, and the call is just before.

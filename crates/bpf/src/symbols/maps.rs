@@ -10,8 +10,9 @@ use std::{
 
 use blazesym::helper::read_elf_build_id;
 
-/// How old the maps of a process may be before they are read again, when it has new code to be named.
-const FRESH: Duration = Duration::from_millis(250);
+/// How old the maps of a process may be before they are read again, when it has new code to be named; and how old what is known of a
+/// file. To read them takes a millisecond where a process has many libraries, more than all else about a sample.
+const FRESH: Duration = Duration::from_secs(1);
 /// Processes whose maps are kept at most, before everything is forgotten.
 const PROCESSES: usize = 4096;
 
@@ -42,8 +43,25 @@ pub(super) struct MappedFile {
 
 impl MappedFile {
     /// Whether the file of that name is still the one that was mapped. Without a build id nobody can tell.
-    pub(super) fn is_there(&self) -> bool {
+    fn is_there(&self) -> bool {
         self.build_id.is_some() && build_id(&self.path) == self.build_id
+    }
+}
+
+/// Which mapped files are there still, by their names, and when that was looked at.
+#[derive(Default)]
+pub(super) struct FilesThere(HashMap<PathBuf, (Instant, bool)>);
+
+impl FilesThere {
+    pub(super) fn has(&mut self, file: &MappedFile) -> bool {
+        match self.0.get(&file.path) {
+            Some(&(looked, there)) if looked.elapsed() < FRESH => there,
+            _ => {
+                let there = file.is_there();
+                self.0.insert(file.path.clone(), (Instant::now(), there));
+                there
+            }
+        }
     }
 }
 
