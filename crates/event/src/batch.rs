@@ -11,6 +11,8 @@ pub enum Column {
     Bool(Vec<bool>),
     /// Signed numbers.
     Int(Vec<i64>),
+    /// Signed numbers that some records do not have.
+    SomeInt(Vec<Option<i64>>),
     /// Unsigned numbers.
     Uint(Vec<u64>),
     /// Floating-point numbers.
@@ -40,6 +42,7 @@ impl Column {
             Self::Empty => None,
             Self::Bool(values) => values.get(index).map(|&value| Value::Bool(value)),
             Self::Int(values) => values.get(index).map(|&value| Value::Int(value)),
+            Self::SomeInt(values) => values.get(index).copied().flatten().map(Value::Int),
             Self::Uint(values) => values.get(index).map(|&value| Value::Uint(value)),
             Self::Float(values) => values.get(index).map(|&value| Value::Float(value)),
             Self::Str(values) => values.get(index).map(|value| Value::Str(Cow::Borrowed(value))),
@@ -54,6 +57,7 @@ impl Column {
             Self::Empty => 0,
             Self::Bool(values) => values.len(),
             Self::Int(values) => size_of_val(values.as_slice()),
+            Self::SomeInt(values) => size_of_val(values.as_slice()),
             Self::Uint(values) => size_of_val(values.as_slice()),
             Self::Float(values) => size_of_val(values.as_slice()),
             Self::Str(values) => values.iter().map(|text| text.len() + size_of::<String>()).sum(),
@@ -69,6 +73,7 @@ impl Column {
             Self::Empty => Self::Empty,
             Self::Bool(values) => Self::Bool(pick(values, kept)),
             Self::Int(values) => Self::Int(pick(values, kept)),
+            Self::SomeInt(values) => Self::SomeInt(pick(values, kept)),
             Self::Uint(values) => Self::Uint(pick(values, kept)),
             Self::Float(values) => Self::Float(pick(values, kept)),
             Self::Str(values) => Self::Str(pick(values, kept)),

@@ -145,6 +145,8 @@ pub struct Schema {
     name: String,
     stride: usize,
     fields: Vec<Field>,
+    /// The fields as they lie in records, whatever stands in their place.
+    in_records: Vec<Field>,
     columns: usize,
 }
 
@@ -174,7 +176,7 @@ impl Schema {
                 return bad(format!("field {} stands twice", field.name));
             }
         }
-        Ok(Self { name, stride, fields, columns: 0 })
+        Ok(Self { name, stride, in_records: fields.clone(), fields, columns: 0 })
     }
 
     /// The data source's name.
@@ -190,6 +192,11 @@ impl Schema {
     /// The fields in their order, shown or hidden.
     pub fn fields(&self) -> &[Field] {
         &self.fields
+    }
+
+    /// The fields as they lie in records, also those in whose place an operator has put a column.
+    pub fn record_fields(&self) -> &[Field] {
+        &self.in_records
     }
 
     /// How many columns operators have added.

@@ -103,7 +103,12 @@ fn kernel_a_call_that_does_not_return_is_shown() {
     assert_eq!(calls.len(), 3, "{calls:#?}");
     let read = calls.iter().find(|call| call["comm"] == "in-read").unwrap();
     assert_eq!((&read["syscall"], &read["unfinished"], &read["arg2"]), (&"read".into(), &true.into(), &1.into()));
-    assert!(read["duration_ns"].as_u64().unwrap() > 900_000_000, "{read}");
+    assert!(read["duration_ns"].as_u64().unwrap() > 900_000_000 && read["return_value"].is_null(), "{read}");
+    let file = dir.path().join("calls.skep").to_str().unwrap().to_owned();
+    skep(&["record", "syscall", "-o", &file], run.pid());
+    let replay = Run::skep(["replay", &file, "--sort", "return_value,comm", "--format", "jsonl"]).finish();
+    let replayed = rows(&replay);
+    assert!(replayed.len() == 3 && replayed.iter().all(|call| call["return_value"].is_null()), "{replay:#?}");
     let long = rows(&skep(&["trace", "syscall", "--min", "1h", "--format", "jsonl"], run.pid()));
     assert!(long.is_empty(), "{long:?}");
     let reads = rows(&skep(&["trace", "syscall", "--syscall", "read,write", "--format", "jsonl"], run.pid()));

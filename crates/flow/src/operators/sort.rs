@@ -1,6 +1,6 @@
 use crate::{Operator, Step};
 use skep_error::{Error, Kind, Result};
-use skep_event::{Batch, Schema, Value};
+use skep_event::{Batch, Field, Schema, Value};
 use std::cmp::Ordering;
 
 /// Holds every record until the end and lets them go in order. Its memory grows with what it holds.
@@ -8,6 +8,8 @@ use std::cmp::Ordering;
 pub struct Sort {
     /// Field name and whether large ones come first.
     keys: Vec<(String, bool)>,
+    /// Those fields as they are here: a later operator may put something else in their place.
+    bound: Vec<(Field, bool)>,
     held: Vec<Batch<'static>>,
 }
 
@@ -27,7 +29,7 @@ impl Sort {
             }
             Ok((name.to_owned(), down))
         };
-        Ok(Self { keys: spec.split(',').map(key).collect::<Result<_>>()?, held: Vec::new() })
+        Ok(Self { keys: spec.split(',').map(key).collect::<Result<_>>()?, bound: Vec::new(), held: Vec::new() })
     }
 }
 
@@ -44,7 +46,9 @@ impl Operator for Sort {
     }
 
     fn bind(&mut self, schema: &mut Schema) -> Result<()> {
-        self.keys.iter().try_for_each(|(name, _)| schema.require(name).map(drop))
+        let field = |(name, down): &(String, bool)| Ok((schema.fields()[schema.require(name)?].clone(), *down));
+        self.bound = self.keys.iter().map(field).collect::<Result<_>>()?;
+        Ok(())
     }
 
     fn process(&mut self, _: &Schema, batch: &mut Batch<'_>) -> Result<Step> {
@@ -52,13 +56,9 @@ impl Operator for Sort {
         Ok(Step::Held)
     }
 
-    fn finish(&mut self, schema: &Schema) -> Result<Vec<Batch<'static>>> {
+    fn finish(&mut self, _: &Schema) -> Result<Vec<Batch<'static>>> {
         let held = std::mem::take(&mut self.held);
-        let fields = self
-            .keys
-            .iter()
-            .map(|(name, down)| Ok((&schema.fields()[schema.require(name)?], *down)))
-            .collect::<Result<Vec<_>>>()?;
+        let fields = &self.bound;
         let mut order: Vec<(Vec<Value<'_>>, usize, usize)> = Vec::new();
         for (at, batch) in held.iter().enumerate() {
             for index in 0..batch.len() {

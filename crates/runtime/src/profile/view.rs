@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use skep_error::Result;
 use skep_event::{
-    Batch, Schema, Value,
+    Batch, Column, Field, FieldKind, Schema, Value,
     context::{I386, LockKind},
 };
 use skep_flow::{Operator, Step, operators::Format};
@@ -60,6 +60,9 @@ pub(super) fn operators(
     let table: &[_] = if for_people { &TABLE } else { &[] };
     let forms = NAMES.iter().chain(table).filter(|(of, form)| *of == collector && !added.contains(form.to));
     let mut operators: Vec<_> = forms.map(|(_, form)| column(form)).collect();
+    if matches!(collector, "syscall" | "lock") {
+        operators.push(Box::new(Returned::default()));
+    }
     let shown = match fields {
         Some(fields) => fields.to_vec(),
         None => shown(collector, for_people, arguments).into_iter().map(str::to_owned).collect(),
@@ -116,6 +119,37 @@ fn hex(value: &Value<'_>) -> Option<String> {
 
 fn duration(value: &Value<'_>) -> Option<String> {
     Some(skep_sinks::duration_text(value.as_u64()?))
+}
+
+/// Takes away the result of what has not returned: none is not 0.
+#[derive(Default)]
+struct Returned {
+    bound: Option<(Field, Field, usize)>,
+}
+
+impl Operator for Returned {
+    fn name(&self) -> &str {
+        "returned"
+    }
+
+    fn bind(&mut self, schema: &mut Schema) -> Result<()> {
+        let field = |name: &str| schema.find(name).map(|index| schema.fields()[index].clone());
+        if let (Some(result), Some(unfinished)) = (field("return_value"), field("unfinished")) {
+            self.bound = Some((result, unfinished, schema.columns()));
+            schema.add_column("return_value", FieldKind::Int64);
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, _: &Schema, batch: &mut Batch<'_>) -> Result<Step> {
+        let Some((result, unfinished, column)) = &self.bound else { return Ok(Step::Next) };
+        let is_over = |index: &usize| batch.value(*index, unfinished) == Value::Bool(false);
+        let results = (0..batch.len())
+            .map(|index| Some(index).filter(is_over).and_then(|index| batch.value(index, result).as_i64()));
+        let results = results.collect();
+        batch.set_column(*column, Column::SomeInt(results))?;
+        Ok(Step::Next)
+    }
 }
 
 /// Hides every field but those.

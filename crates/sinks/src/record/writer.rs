@@ -120,7 +120,7 @@ impl RecordSink {
 /// The schema without columns, and what is known of the events before they come.
 fn schema_json(schema: &Schema, started_ns: u64, sample_period_ns: u64) -> serde_json::Value {
     let fields: Vec<_> = schema
-        .fields()
+        .record_fields()
         .iter()
         .filter_map(|field| match field.place {
             Place::Record { offset, size } => Some(json!({ "name": field.name, "kind": field.kind as u8,
