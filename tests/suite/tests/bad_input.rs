@@ -99,6 +99,15 @@ fn any_exit_status_is_passed_on() {
 }
 
 #[test]
+fn a_start_function_may_exit() {
+    let module = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1) (func $start i32.const 9 call $exit) (start $start)
+        (func (export "_start") unreachable))"#;
+    let finished = run_text(module);
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(9), ""));
+}
+
+#[test]
 fn memories_and_tables_that_a_guest_may_not_have() {
     let start = r#"(func (export "_start"))"#;
     let module = |body: &str| run_text(&format!("(module {body} {start})"));

@@ -4,11 +4,16 @@
 //! What can change behaviour (XDP, socket filters, sockops) runs in a network namespace and a cgroup made here.
 
 use std::{
+    collections::HashSet,
     fs,
     io::Read as _,
     net::{TcpListener, TcpStream},
     os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -23,15 +28,15 @@ fn start(name: &str, args: &[&str]) -> Run {
 
 /// Waits until a tracer is attached: it sees a process that did not run before. Starts one after the other until then.
 fn wait_until_seen(run: &mut Run, name: &str) {
-    let done = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let done = Arc::new(AtomicBool::new(false));
     let (stop, name_of_file) = (done.clone(), name.to_owned());
     let starter = thread::spawn(move || {
-        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) {
             let _ = Command::new("/bin/sh").args(["-c", "exit 7"]).arg0(&name_of_file).status();
         }
     });
     run.wait_for("row of a process", |line| line.contains("/bin/sh") || line.contains("sh"));
-    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    done.store(true, Ordering::Relaxed);
     starter.join().unwrap();
 }
 
@@ -256,14 +261,28 @@ fn kernel_mapshare_reads_array_ring_and_arena_in_place() {
     let counts = run.wait_for("system calls", |line| line.contains("system calls"));
     let calls: u64 = columns(&counts)[2].parse().unwrap();
     assert!(calls > 0, "{counts}");
-    let pid = execute("/bin/true", &[]).to_string();
-    let of = |line: &str, place: &str| columns(line)[..] == [place, "exec", &*pid, "true"];
+    // Again and again: the arena has room for 32 commands, and other tests begin more of them in a second.
+    let executed = Arc::new(Mutex::new(HashSet::new()));
+    let (stop, pids) = (Arc::new(AtomicBool::new(false)), executed.clone());
+    let done = stop.clone();
+    let executing = thread::spawn(move || {
+        while !done.load(Ordering::Relaxed) {
+            let pid = execute("/bin/true", &[]);
+            pids.lock().unwrap().insert(pid.to_string());
+        }
+    });
+    let of = |line: &str, place: &str| match columns(line)[..] {
+        [at, "exec", pid, "true"] => at == place && executed.lock().unwrap().contains(pid),
+        _ => false,
+    };
     run.wait_for("the record in the ring", |line| of(line, "ring"));
     if !arenas() {
         println!("this kernel has no arenas: that part is left out");
     } else {
         run.wait_for("the entry in the arena", |line| of(line, "arena"));
     }
+    stop.store(true, Ordering::Relaxed);
+    executing.join().unwrap();
     assert_eq!(interrupt(run).code, Some(0));
 }
 

@@ -152,6 +152,10 @@ fn start(engine: &Engine, module: &Module, store: &mut Store<State>, stop: &Stop
     let instance = match linker.instantiate(&mut *store, module.wasmtime()) {
         Ok(instance) => instance,
         Err(error) => {
+            // A start function may end the guest before its entry is called.
+            if let Some(exit) = error.downcast_ref::<I32Exit>() {
+                return Ok(exit.0);
+            }
             let error = match store.data().limiter.explain() {
                 Some(refused) => refused,
                 // Nothing of the guest's has run: it is the host that has no memory for it.
