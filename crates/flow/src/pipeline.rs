@@ -312,7 +312,10 @@ impl Run {
         match self.sinks.send(batch.compact()) {
             Sent::Queued => self.summary.kept += events,
             Sent::Lost => self.summary.lost.queue += events,
-            Sent::Gone => self.sinks_gone = true,
+            Sent::Gone => {
+                self.summary.lost.queue += events;
+                self.sinks_gone = true;
+            }
         }
         Ok(last)
     }

@@ -496,13 +496,14 @@ impl ProgressLine {
             None => "Ctrl-C ends".to_owned(),
         };
         let lost = progress.lost.unwanted();
-        eprint!("\r\x1b[K{} events, {} kept, {lost} lost, {left}", progress.events, progress.kept);
+        let Progress { events, kept, .. } = progress;
+        let _ = write!(std::io::stderr(), "\r\x1b[K{events} events, {kept} kept, {lost} lost, {left}");
         let _ = std::io::stderr().flush();
     }
 
     fn clear(&mut self) {
         if std::mem::take(&mut self.shown) {
-            eprint!("\r\x1b[K");
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }
 }

@@ -12,6 +12,7 @@ mod view;
 
 use std::{
     collections::BTreeSet,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -346,7 +347,8 @@ fn filter(path: &Path, through: &Through, policy: &Policy) -> Result<Box<dyn Ope
         on_trap: through.on_trap.unwrap_or_default(),
         max_pages: through.max_pages.unwrap_or(usual.max_pages),
         log_lines_per_second: through.log_lines.unwrap_or(usual.log_lines_per_second),
-        log: std::sync::Arc::new(|name, line| eprintln!("{name}: {line}")),
+        // Where nobody reads it, nobody can be told.
+        log: std::sync::Arc::new(|name, line| drop(writeln!(std::io::stderr(), "{name}: {line}"))),
         ..usual
     };
     if inspection.world == Some(World::Hooks) {
