@@ -19,7 +19,9 @@
 #define I386_FUTEX 240
 #define I386_FUTEX_TIME64 422
 
+/* include/trace/events/lock.h */
 #define LCB_F_SPIN 1
+#define LCB_F_MUTEX 32
 
 struct wait {
 	__u64 start_ns;
@@ -41,7 +43,8 @@ struct {
 	__type(value, struct waits);
 } waiting SEC(".maps");
 
-/* Spinning locks are waited for by a CPU, not by a task: an interrupt may spin while the task it interrupted waits. */
+/* Spinning locks are waited for by a CPU, not by a task: an interrupt may spin while the task it interrupted waits. A mutex that spins
+ * before it sleeps is waited for by a task. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -243,7 +246,7 @@ int contention_begin(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!c || !skep_wanted(c))
 		return 0;
-	if (flags & LCB_F_SPIN) {
+	if ((flags & LCB_F_SPIN) && !(flags & LCB_F_MUTEX)) {
 		wait = bpf_map_lookup_elem(&spinning, &zero);
 	} else {
 		struct waits *waits = waits_of_current(BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -253,7 +256,7 @@ int contention_begin(struct bpf_raw_tracepoint_args *ctx)
 		else
 			skep_lost(SKEP_LOST_START);
 	}
-	/* A mutex says so once when it spins and again when it sleeps: the wait began with the first. */
+	/* A mutex says so when it spins and again when it sleeps, and may go on so: the wait began with the first. */
 	if (!wait || (wait->start_ns && wait->lock == ctx->args[0]))
 		return 0;
 	wait->lock = ctx->args[0];

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicU8, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -19,7 +20,7 @@ use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
-use skep_error::{Error, Result, ResultExt as _};
+use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{Reason, Stop};
 use tracing_subscriber::EnvFilter;
 
@@ -133,8 +134,17 @@ fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
+/// What a signal does that comes when the end was asked for a second ago, or longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// Nothing more: the run ends by itself.
+    Waits,
+    /// It ends the process. Nothing stays attached then, and what outputs have not taken yet is lost.
+    Ends,
+}
+
 /// A request to end that Ctrl-C, SIGTERM and SIGHUP make.
-pub(crate) fn stop_on_signals() -> Result<Stop> {
+pub(crate) fn stop_on_signals(again: Again) -> Result<Stop> {
     let made = Stop::new()?;
     let stop = STOP.get_or_init(|| made).clone();
     // What a parent had ignored, as `nohup` does, stays so.
@@ -145,8 +155,13 @@ pub(crate) fn stop_on_signals() -> Result<Stop> {
     thread::Builder::new()
         .name("skep-signals".to_owned())
         .spawn(move || {
+            let mut first = None;
             for _ in signals.forever() {
                 request.request(Reason::Interrupted);
+                if again == Again::Ends && first.get_or_insert_with(Instant::now).elapsed() > Duration::from_secs(1) {
+                    note("ended at once, by a second signal: what the outputs had not taken yet is lost");
+                    std::process::exit(Kind::Interrupted.exit_code().into());
+                }
             }
         })
         .context(|| "watching for signals")?;

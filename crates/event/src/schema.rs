@@ -119,6 +119,8 @@ pub struct Field {
     pub place: Place,
     /// Not shown unless asked for.
     pub hidden: bool,
+    /// Whether tables for people show it, where they do not do as other outputs.
+    pub in_tables: Option<bool>,
     /// Tags such as `type:gadget_timestamp`.
     pub tags: Vec<String>,
     /// Attributes by key, as in a gadget's `gadget.yaml` (`columns.width`, `description`, …).
@@ -128,7 +130,15 @@ pub struct Field {
 impl Field {
     /// A shown field without tags or attributes.
     pub fn new(name: impl Into<String>, kind: FieldKind, place: Place) -> Self {
-        Self { name: name.into(), kind, place, hidden: false, tags: Vec::new(), annotations: BTreeMap::new() }
+        Self {
+            name: name.into(),
+            kind,
+            place,
+            hidden: false,
+            in_tables: None,
+            tags: Vec::new(),
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// The same, hidden unless asked for.

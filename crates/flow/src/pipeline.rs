@@ -147,7 +147,7 @@ impl Pipeline {
         let summary = Summary::default();
         let most = (Self::BATCH_BYTES / schema.stride()).max(1);
         let (start, at_once) = (Instant::now(), Self::FIRST.min(most));
-        Ok(Run { schema, count, sinks, summary, start, sinks_gone: false, most, at_once })
+        Ok(Run { schema, count, sinks, summary, lost_in_queue: 0, start, sinks_gone: false, most, at_once })
     }
 }
 
@@ -158,6 +158,8 @@ struct Run {
     count: Option<Field>,
     sinks: SinkThread,
     summary: Summary,
+    /// Events that this run's own queue had no room for.
+    lost_in_queue: u64,
     start: Instant,
     sinks_gone: bool,
     /// Records of a batch at most, and those that operators get through in [`Pipeline::LONG`].
@@ -227,7 +229,7 @@ impl Run {
             let batch = Batch::new(&own[..(fill.records * schema.stride()).min(own.len())], &schema);
             let events = self.events(&batch);
             self.summary.events += events;
-            self.summary.lost.queue += events;
+            self.lost_in_queue += events;
             if fill.records == 0 || fill.end {
                 return Ok(());
             }
@@ -311,9 +313,9 @@ impl Run {
         let events = self.events(batch);
         match self.sinks.send(batch.compact()) {
             Sent::Queued => self.summary.kept += events,
-            Sent::Lost => self.summary.lost.queue += events,
+            Sent::Lost => self.lost_in_queue += events,
             Sent::Gone => {
-                self.summary.lost.queue += events;
+                self.lost_in_queue += events;
                 self.sinks_gone = true;
             }
         }
@@ -331,6 +333,7 @@ impl Run {
 
     fn account(&mut self, source: &dyn Source, stages: &[Stage]) {
         self.summary.lost.kernel = source.lost();
+        self.summary.lost.queue = self.lost_in_queue + source.lost_in_queue();
         self.summary.under_way = source.under_way();
         self.summary.lost.filter = stages.iter().map(|stage| stage.counters.dropped).sum();
     }

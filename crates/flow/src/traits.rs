@@ -38,6 +38,11 @@ pub trait Source {
         0
     }
 
+    /// Events that were lost in a full queue before they came to this source, as it knows now: those of a recording.
+    fn lost_in_queue(&self) -> u64 {
+        0
+    }
+
     /// Of the records handed out, those of something that had not ended when the run did.
     fn under_way(&self) -> u64 {
         0

@@ -112,7 +112,7 @@ impl Sink for Table {
             let fields = STACKS.iter().filter_map(|name| schema.find(name));
             self.stack_fields = fields.map(|index| schema.fields()[index].clone()).collect();
         }
-        let columns = schema.fields().iter().filter(|field| !field.hidden);
+        let columns = schema.fields().iter().filter(|field| field.in_tables.unwrap_or(!field.hidden));
         self.columns = columns.map(|field| (field.clone(), width(field))).collect();
         self.line.clear();
         for (field, width) in &self.columns {

@@ -125,7 +125,9 @@ fn a_difference_of_what_is_no_folded_profile_is_refused_with_what_to_do() {
     recording(Path::new(&path("a.skep")), "syscall", false, &calls(3));
     fs::write(path("b.pb.gz"), [0x1f, 0x8b, 8, 0, 0xff]).unwrap();
     fs::write(path("c.folded"), "main;a 1\n").unwrap();
-    for (before, words) in [("a.skep", "skep replay"), ("b.pb.gz", "--output before.folded")] {
+    fs::write(path("empty.folded"), "\n").unwrap();
+    let bad = [("a.skep", "skep replay"), ("b.pb.gz", "--output before.folded"), ("empty.folded", "no stacks")];
+    for (before, words) in bad {
         for (first, second) in [(before, "c.folded"), ("c.folded", before)] {
             let finished = Run::skep(["profile", "diff", &path(first), &path(second)]).finish();
             assert_eq!(finished.code, Some(65), "{}", finished.stderr);
@@ -149,4 +151,19 @@ fn a_replay_that_is_cut_short_says_so_by_its_code() {
     let finished = run.finish();
     assert_eq!(finished.code, Some(130), "{}", finished.stderr);
     assert!(finished.stderr.contains(" events, "), "{}", finished.stderr);
+}
+
+#[test]
+fn a_table_beside_rows_takes_nothing_from_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("calls.skep");
+    recording(&file, "syscall", false, &calls(3));
+    let alone = replay(&file, &["--format", "jsonl"]);
+    let table = dir.path().join("calls.table");
+    let beside = replay(&file, &["--format", "jsonl", "-o", "-", "-o", table.to_str().unwrap()]);
+    assert_eq!((alone.code, beside.code), (Some(0), Some(0)), "{}{}", alone.stderr, beside.stderr);
+    assert!(alone.text().contains("\"duration_ns\":"), "{}", alone.text());
+    assert_eq!(alone.text(), beside.text());
+    let table = fs::read_to_string(table).unwrap();
+    assert!(table.contains("DURATION") && !table.contains("DURATION_NS"), "{table}");
 }

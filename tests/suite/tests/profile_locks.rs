@@ -387,3 +387,53 @@ fn kernel_a_contended_lock_of_the_kernel_is_found_with_its_stack() {
     let below_write = |line: &&String| line.starts_with("file-writer;") && line.contains("vfs_write_[k];");
     assert!(folded.stdout.iter().any(|line| below_write(&line)), "{}", folded.text());
 }
+
+/// A mutex announces its wait when it spins and again when it sleeps; what it guards here is a pipe.
+#[test]
+fn kernel_a_mutex_that_spins_before_it_sleeps_is_one_wait() {
+    if !kernel_gate("a contended mutex of the kernel") {
+        return;
+    }
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
+    let (reader, writer) = (Arc::new(reader), Arc::new(writer));
+    let stop: Arc<AtomicBool> = Arc::default();
+    let users: Vec<_> = (0..6)
+        .map(|number| {
+            let (seen, reader, writer) = (stop.clone(), reader.clone(), writer.clone());
+            let body = move || {
+                let mut bytes = [0; 8192];
+                while !seen.load(Ordering::Relaxed) {
+                    // A full pipe and an empty one are refusals; the mutex was taken all the same.
+                    let _ = match number % 2 {
+                        0 => rustix::io::write(&*writer, &bytes),
+                        _ => rustix::io::read(&*reader, &mut bytes),
+                    };
+                }
+            };
+            thread::Builder::new().name("pipe-user".into()).spawn(body).unwrap()
+        })
+        .collect();
+    let pid = process::id().to_string();
+    let run = ["trace", "lock", "-d", "2s", "--comm", "pipe-user", "--pid", &pid, "--format", "jsonl"];
+    let traced = Run::skep(run).finish();
+    stop.store(true, Ordering::Relaxed);
+    users.into_iter().for_each(|user| user.join().unwrap());
+    assert_eq!(traced.code, Some(0), "{}", traced.stderr);
+    // Begin and end of each wait of a thread for a lock.
+    let mut waits: BTreeMap<(u64, String), Vec<(u64, u64)>> = BTreeMap::new();
+    for row in traced.stdout.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        let number = |name: &str| row[name].as_u64().unwrap();
+        if row["lock"] == "kernel" {
+            let lock = (number("tid"), row["address"].as_str().unwrap().to_owned());
+            let end = number("timestamp_ns");
+            waits.entry(lock).or_default().push((end - number("wait_ns"), end));
+        }
+    }
+    assert!(waits.values().map(Vec::len).sum::<usize>() > 10, "{waits:?}\n{}", traced.stderr);
+    for (lock, waits) in &mut waits {
+        waits.sort_unstable();
+        for pair in waits.windows(2) {
+            assert!(pair[0].1 <= pair[1].0, "a thread waits twice at once for one lock: {lock:?} {pair:?}");
+        }
+    }
+}

@@ -77,7 +77,7 @@ fn kernel_a_thread_that_waits_all_the_time_is_shown_with_its_lock_and_its_stack(
     let traced = skep(&["trace", "lock", "--format", "jsonl"], run.pid());
     let waits = rows(&traced);
     assert_eq!(waits.len(), 2, "{traced:#?}");
-    assert!(traced.stderr.contains("2 were under way when the run ended"), "{}", traced.stderr);
+    assert!(traced.stderr.contains("unfinished when the run ended: 2,"), "{}", traced.stderr);
     for (comm, kind, place) in [("in-lock", "futex", places[0]), ("in-condition", "condition", places[1])] {
         let wait = waits.iter().find(|wait| wait["comm"] == comm).unwrap_or_else(|| panic!("{traced:#?}"));
         assert_eq!((&wait["lock"], &wait["unfinished"]), (&kind.into(), &true.into()), "{wait}");

@@ -213,15 +213,38 @@ fn pid_namespace() -> Result<Option<u32>> {
     Ok((inode != FIRST).then_some(inode as u32))
 }
 
-pub(super) fn process_exists(pid: u32) -> bool {
-    std::path::Path::new(&format!("/proc/{pid}")).exists()
+/// Whether a thread of the process runs still. One that has ended is there until its parent has asked for its status.
+pub(super) fn process_lives(pid: u32) -> bool {
+    let ended = |stat: PathBuf| {
+        // The state stands behind the name, which may hold anything but ends with the last parenthesis.
+        let text = std::fs::read(stat).unwrap_or_default();
+        let state = text.iter().rposition(|&byte| byte == b')').and_then(|at| text.get(at + 2).copied());
+        matches!(state, None | Some(b'Z' | b'X'))
+    };
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    if !ended(process.join("stat")) {
+        return true;
+    }
+    // The first thread may have ended before the others.
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    threads.into_iter().any(|thread| !ended(thread.path().join("stat")))
 }
 
 /// The process that a number means: `/proc` has an entry for that of any thread, too.
 fn process_of(number: u32) -> Result<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{number}/status")).unwrap_or_default();
-    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
-    process.ok_or_else(|| Error::new(Kind::NotFound, format!("there is no process {number}")))
+    let gone = || Error::new(Kind::NotFound, format!("there is no process {number}"));
+    let status = match std::fs::read_to_string(format!("/proc/{number}/status")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(gone()),
+        status => status.context(|| format!("looking for process {number}"))?,
+    };
+    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok()).ok_or_else(gone)?;
+    if !process_lives(process) {
+        return Err(Error::new(
+            Kind::NotFound,
+            format!("process {process} has ended; its parent has not waited for it yet"),
+        ));
+    }
+    Ok(process)
 }
 
 /// A cgroup's id, which is its directory's inode, and how deep it lies below the root of cgroup v2.

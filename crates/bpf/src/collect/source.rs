@@ -17,7 +17,7 @@ use skep_flow::{Fill, Source};
 
 use super::{
     Attach, Collector,
-    config::{CollectorOptions, Config, Sums, process_exists},
+    config::{CollectorOptions, Config, Sums, process_lives},
     counts::Counts,
 };
 use crate::{Buffer, LoadOptions, Map, Object, Target, symbols::Symbols};
@@ -141,7 +141,7 @@ impl CollectorSource {
             write(&self.config_map, &self.config)?;
         }
         self.lost = self.count_losses()?;
-        Ok(self.pid.is_some_and(|pid| !process_exists(pid)))
+        Ok(self.pid.is_some_and(|pid| !process_lives(pid)))
     }
 
     /// Goes through all tasks: what is under way still comes as records.

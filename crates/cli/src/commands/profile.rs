@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io::{IsTerminal as _, Write as _},
+    fs::File,
+    io::{IsTerminal as _, Read as _, Write as _},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -385,11 +386,21 @@ fn difference(args: &Diff) -> Result<u8> {
     end(output.write(&svg).and_then(|()| output.flush()))
 }
 
+/// Bytes of a profile in folded form at most.
+const LARGEST_PROFILE: u64 = 1 << 30;
+
 /// A profile in folded form.
 fn folded(path: &Path) -> Result<String> {
     let doing = || format!("reading {}", path.display());
-    let bytes = std::fs::read(path).context(doing)?;
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(LARGEST_PROFILE + 1).read_to_end(&mut bytes)).context(doing)?;
     let bad = |what: &str| Error::new(Kind::BadInput, what).context(doing());
+    if bytes.len() as u64 > LARGEST_PROFILE {
+        return Err(bad("it is larger than 1 GiB"));
+    }
+    if bytes.trim_ascii().is_empty() {
+        return Err(bad("it has no stacks"));
+    }
     if bytes.starts_with(b"SKEPREC") {
         let help =
             format!("fold it first: skep replay {0} -o {1}", path.display(), path.with_extension("folded").display());
@@ -420,7 +431,7 @@ fn run(
     filters: usize,
     work: impl FnOnce(&Control, &mut dyn FnMut(&Progress)) -> Result<Ended>,
 ) -> Result<(u8, Stop)> {
-    let stop = console::stop_on_signals()?;
+    let stop = console::stop_on_signals(console::Again::Ends)?;
     let control = Control::new(duration);
     let mut line = ProgressLine::new(stop.clone(), control.clone(), outputs);
     let result = work(&control, &mut |progress| line.show(progress));
@@ -439,10 +450,7 @@ fn summarise(summary: &Summary, filters: usize) {
     let Summary { events, kept, lost, .. } = summary;
     console::note(&format!("{events} events, {kept} kept; {lost}"));
     if summary.under_way > 0 {
-        console::note(&format!(
-            "{} were under way when the run ended, and are shown up to then: unfinished",
-            summary.under_way
-        ));
+        console::note(&format!("unfinished when the run ended: {}, with their times up to then", summary.under_way));
     }
     for (at, counters) in summary.operators.iter().enumerate() {
         let failures = counters.faults.trapped + counters.faults.exhausted;

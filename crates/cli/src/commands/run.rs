@@ -69,7 +69,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<u8> {
-    let stop = console::stop_on_signals()?;
+    let stop = console::stop_on_signals(console::Again::Waits)?;
     let options = RunOptions {
         file: args.file.clone(),
         args: args.args.clone(),
@@ -130,10 +130,8 @@ fn split_once<'a>(text: &'a OsStr, separator: &str) -> Option<(&'a OsStr, &'a Os
 
 /// A time such as `10s`, `2min` or `1m 30s`; a number alone is seconds.
 pub(super) fn parse_time(text: &str) -> Result<Duration, humantime::DurationError> {
-    match text.parse() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        Err(_) => humantime::parse_duration(text),
-    }
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.map_or_else(|| humantime::parse_duration(text), Ok)
 }
 
 fn parse_bytes(text: &str) -> Result<usize> {
@@ -178,7 +176,8 @@ mod tests {
     fn times() {
         assert_eq!(parse_time("10").unwrap(), Duration::from_secs(10));
         assert_eq!(parse_time("1m 30s").unwrap(), Duration::from_secs(90));
-        for bad in ["", "-1", "1.5", "10 parsecs"] {
+        assert_eq!(parse_time("0.5").unwrap(), Duration::from_millis(500));
+        for bad in ["", "-1", "inf", "10 parsecs"] {
             assert!(parse_time(bad).is_err(), "{bad}");
         }
     }

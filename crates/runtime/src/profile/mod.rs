@@ -269,8 +269,8 @@ impl Prepared {
         if let Some(limit) = through.limit {
             operators.push(Box::new(Limit::new(limit)));
         }
-        let for_people = outputs.iter().any(|output| output.format == Format::Table);
-        operators.extend(view::operators(shown.name, for_people, shown.arguments, through.fields.as_deref(), &added));
+        let with_tables = outputs.iter().any(|output| output.format == Format::Table);
+        operators.extend(view::operators(shown.name, with_tables, shown.arguments, through.fields.as_deref(), &added));
         let options = Options {
             title: format!("skep profile {}", shown.name),
             measure: measure_of(shown.name),

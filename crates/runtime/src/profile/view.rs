@@ -49,25 +49,28 @@ pub(super) fn named_columns<'a>(
     wanted.filter_map(named).filter(|(_, form)| added.insert(form.to)).map(|(_, form)| column(form)).collect()
 }
 
-/// The operators that add the columns of that collector's events, but for those that are `added`, and hide the rest.
+/// The operators that add the columns of that collector's events, but for those that are `added`, and hide the rest. Those of tables
+/// are there `with_tables`; other outputs beside a table do not see them.
 pub(super) fn operators(
     collector: &str,
-    for_people: bool,
+    with_tables: bool,
     arguments: bool,
     fields: Option<&[String]>,
     added: &BTreeSet<&'static str>,
 ) -> Vec<Box<dyn Operator>> {
-    let table: &[_] = if for_people { &TABLE } else { &[] };
+    let table: &[_] = if with_tables { &TABLE } else { &[] };
     let forms = NAMES.iter().chain(table).filter(|(of, form)| *of == collector && !added.contains(form.to));
     let mut operators: Vec<_> = forms.map(|(_, form)| column(form)).collect();
     if matches!(collector, "syscall" | "lock") {
         operators.push(Box::new(Returned::default()));
     }
-    let shown = match fields {
-        Some(fields) => fields.to_vec(),
-        None => shown(collector, for_people, arguments).into_iter().map(str::to_owned).collect(),
-    };
-    operators.push(Box::new(Show { shown, strict: fields.is_some() }));
+    operators.push(Box::new(match fields {
+        Some(fields) => Show { in_rows: fields.to_vec(), in_tables: None, strict: true },
+        None => {
+            let names = |for_people| shown(collector, for_people, arguments).into_iter().map(str::to_owned).collect();
+            Show { in_rows: names(false), in_tables: Some(names(true)), strict: false }
+        }
+    }));
     operators
 }
 
@@ -77,31 +80,33 @@ fn shown(collector: &str, for_people: bool, arguments: bool) -> Vec<&'static str
     if !for_people {
         shown.extend(["timestamp_ns", "cpu_id", "count", "user_stack_id", "kernel_stack_id"]);
     }
-    let own: (&[_], &[_]) = match collector {
-        "syscall" => (&["syscall", "return_value", "duration"], &["syscall_id", "duration_ns"]),
-        "lock" => (&["lock", "address", "wait"], &["wait_ns", "return_value", "lock_flags"]),
-        "offcpu" => (&["wait"], &["wait_ns"]),
-        _ => (&[], &[]),
+    let (of_both, of_tables, of_rows): (&[_], &[_], &[_]) = match collector {
+        "syscall" => {
+            (&["syscall", "return_value"], &["duration", "state"], &["syscall_id", "duration_ns", "unfinished"])
+        }
+        "lock" => (&["lock", "address"], &["wait", "state"], &["wait_ns", "return_value", "lock_flags", "unfinished"]),
+        "offcpu" => (&[], &["wait", "state"], &["wait_ns", "unfinished"]),
+        _ => (&[], &[], &[]),
     };
-    shown.extend(own.0);
-    if !for_people {
-        shown.extend(own.1);
-    }
-    if collector != "cpu" {
-        shown.push(if for_people { "state" } else { "unfinished" });
-    }
+    shown.extend(of_both);
+    shown.extend(if for_people { of_tables } else { of_rows });
     if arguments {
         shown.extend(["arg0", "arg1", "arg2", "arg3", "arg4", "arg5"]);
     }
     shown
 }
 
+/// Numbers of i386 are far below.
+const I386_MOST: u64 = 0xffff;
+
 fn syscall_name(value: &Value<'_>) -> Option<String> {
     let number = value.as_u64()?;
-    if let Some(number) = number.checked_sub(I386.into()) {
-        return Some(format!("i386:{number}"));
+    match number.checked_sub(I386.into()) {
+        None => Some(syscalls::name(number).map_or_else(|| format!("syscall_{number}"), str::to_owned)),
+        Some(number) if number <= I386_MOST => Some(format!("i386:{number}")),
+        // The same bit is the sign of a number that no architecture has, such as -1.
+        Some(_) => Some(format!("syscall_{}", number as u32 as i32)),
     }
-    Some(syscalls::name(number).map_or_else(|| format!("syscall_{number}"), str::to_owned))
 }
 
 /// What has ended needs no word.
@@ -154,7 +159,9 @@ impl Operator for Returned {
 
 /// Hides every field but those.
 struct Show {
-    shown: Vec<String>,
+    in_rows: Vec<String>,
+    /// Where tables show others.
+    in_tables: Option<Vec<String>>,
     /// An unknown name is an error: a person gave it.
     strict: bool,
 }
@@ -166,11 +173,12 @@ impl Operator for Show {
 
     fn bind(&mut self, schema: &mut Schema) -> Result<()> {
         if self.strict {
-            self.shown.iter().try_for_each(|name| schema.require(name).map(drop))?;
+            self.in_rows.iter().try_for_each(|name| schema.require(name).map(drop))?;
         }
         for index in 0..schema.fields().len() {
             if let Some(field) = schema.field_mut(index) {
-                field.hidden = !self.shown.contains(&field.name);
+                field.hidden = !self.in_rows.contains(&field.name);
+                field.in_tables = self.in_tables.as_ref().map(|shown| shown.contains(&field.name));
             }
         }
         Ok(())
@@ -191,5 +199,6 @@ mod tests {
         assert_eq!(name(I386 | 20).as_deref(), Some("i386:20"));
         assert_ne!(name(20).as_deref(), Some("i386:20"));
         assert_eq!(name(4000).as_deref(), Some("syscall_4000"));
+        assert_eq!(name(-5i32 as u32).as_deref(), Some("syscall_-5"));
     }
 }

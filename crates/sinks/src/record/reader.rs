@@ -316,6 +316,10 @@ impl Source for RecordSource {
         self.info.lost.kernel
     }
 
+    fn lost_in_queue(&self) -> u64 {
+        self.info.lost.queue
+    }
+
     fn live(&self) -> bool {
         false
     }
