@@ -11,6 +11,7 @@
 #define FUTEX_WAIT_REQUEUE_PI 11
 #define FUTEX_LOCK_PI2 13
 #define EAGAIN 11
+#define ERESTART_RESTARTBLOCK 516
 /* lock_flags of the calls that have no operation of their own */
 #define OP_WAITV 0x10000
 #define OP_WAIT2 0x20000
@@ -233,6 +234,9 @@ int futex_leave(struct bpf_raw_tracepoint_args *ctx)
 		waits->futex.start_ns = 0;
 		return 0;
 	}
+	/* Interrupted, as by a stop: restart_syscall waits on, and the wait ends with it, or with the return from a signal's handler. */
+	if ((__s64)ctx->args[1] == -ERESTART_RESTARTBLOCK)
+		return 0;
 	finish(ctx, (const void *)ctx->args[0], c, who, &waits->futex, ctx->args[1]);
 	return 0;
 }
