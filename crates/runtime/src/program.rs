@@ -2,6 +2,9 @@
 
 use std::{
     ffi::OsString,
+    fs::OpenOptions,
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Component, Path, PathBuf},
     sync::{
         Arc,
@@ -11,9 +14,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::OFlags,
+};
 use skep_abi::World;
-use skep_admit::{Admission, Policy, RejectionKind, Slot};
+use skep_admit::{Admission, MAX_MODULE, Policy, RejectionKind, Slot};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
     Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WASM_PAGE, WasiOptions,
@@ -49,8 +55,6 @@ pub struct RunOptions {
 
 /// A compilation that takes longer is told of.
 const SLOW: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-/// A module longer than this is not read.
-const LARGEST_MODULE: u64 = 256 << 20;
 
 /// Runs it to its end. `report` is shown every error that the guest itself sees only as a number; once `stop` is asked for, it
 /// must not wait for long.
@@ -133,7 +137,7 @@ impl EndsProcess {
                 }
             }
             if !flag.swap(true, Ordering::SeqCst) {
-                let error = ended(&stop, "the module was being compiled");
+                let error = ended(&stop, "the guest had not started, its module was being read or compiled");
                 report(&error);
                 std::process::exit(error.kind().exit_code().into());
             }
@@ -240,14 +244,21 @@ fn is_program(wasm: &[u8]) -> Result<()> {
 /// `NotFound`, `Permission` or `Io`; `BadInput` for a file that is no plain file or too long.
 pub fn read_module(file: &Path) -> Result<Vec<u8>> {
     let doing = || format!("reading {}", file.display());
-    let meta = std::fs::metadata(file).context(doing)?;
+    // Opening a pipe would wait for its writer, and reading the kernel's log for its next line.
+    let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file);
+    let opened = opened.context(doing)?;
+    let meta = opened.metadata().context(doing)?;
     if !meta.is_file() {
         return Err(Error::new(Kind::BadInput, "it is not a file").context(doing()));
     }
-    if meta.len() > LARGEST_MODULE {
-        return Err(Error::new(Kind::BadInput, format!("it is longer than {LARGEST_MODULE} bytes")).context(doing()));
+    let too_long = || Error::new(Kind::BadInput, format!("it is longer than {MAX_MODULE} bytes")).context(doing());
+    if meta.len() > MAX_MODULE {
+        return Err(too_long());
     }
-    std::fs::read(file).context(doing)
+    // Files of /proc have no length and may have no end.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+    opened.take(MAX_MODULE + 1).read_to_end(&mut bytes).context(doing)?;
+    if bytes.len() as u64 > MAX_MODULE { Err(too_long()) } else { Ok(bytes) }
 }
 
 fn wasi_options(options: &RunOptions) -> WasiOptions {
@@ -267,4 +278,20 @@ fn end_after(timeout: Duration, stop: &Stop) {
         thread::sleep(timeout);
         stop.request(Reason::TimedOut);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_or_is_no_file_is_refused() {
+        for file in ["/dev/zero", "/proc"] {
+            let error = read_module(Path::new(file)).unwrap_err();
+            assert_eq!(error.kind(), Kind::BadInput, "{error}");
+            assert!(error.to_string().contains("it is not a file"), "{error}");
+        }
+        // Of no length by its metadata, and of half a gigabyte for each terabyte of addresses.
+        assert!(read_module(Path::new("/proc/self/pagemap")).is_err());
+    }
 }
