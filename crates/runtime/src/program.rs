@@ -65,17 +65,7 @@ pub fn run<R>(options: &RunOptions, stop: &Stop, report: R) -> (Result<i32>, Los
 where
     R: FnMut(&Error) + Clone + Send + 'static,
 {
-    if let Some(timeout) = options.timeout {
-        end_after(timeout, stop);
-    }
-    let slow = options.on_slow_compilation.map(|tell| {
-        let file = options.file.clone();
-        move || tell(&file)
-    });
-    let compiling = EndsProcess::on(stop, slow, report.clone());
-    let prepared = prepare(options);
-    drop(compiling);
-    let Prepared { engine, module, cache, admission } = match prepared {
+    let Prepared { engine, module, cache, admission } = match prepare_until(stop, options, report.clone()) {
         Ok(prepared) => prepared,
         Err(error) => return (Err(error), Losses::default()),
     };
@@ -119,14 +109,14 @@ struct EndsProcess {
 }
 
 impl EndsProcess {
-    fn on<S, R>(stop: &Stop, mut slow: Option<S>, mut report: R) -> Self
+    fn on<S, R>(stop: &Stop, mut slow: Option<S>, mut report: R) -> Result<Self>
     where
         S: FnOnce() + Send + 'static,
         R: FnMut(&Error) + Send + 'static,
     {
         let over = Arc::new(AtomicBool::new(false));
         let (stop, flag) = (stop.clone(), over.clone());
-        thread::spawn(move || {
+        let watch = move || {
             let mut fds = [PollFd::new(&stop, PollFlags::IN)];
             loop {
                 match rustix::event::poll(&mut fds, slow.as_ref().map(|_| &SLOW)) {
@@ -141,8 +131,10 @@ impl EndsProcess {
                 report(&error);
                 std::process::exit(error.kind().exit_code().into());
             }
-        });
-        Self { over }
+        };
+        let spawned = thread::Builder::new().name("skep-compiling".to_owned()).spawn(watch);
+        spawned.context(|| "starting the thread that can end a compilation")?;
+        Ok(Self { over })
     }
 }
 
@@ -171,6 +163,24 @@ struct Prepared {
     module: Module,
     cache: Option<Cache>,
     admission: Option<Admission>,
+}
+
+/// [`prepare`], of which a request to end, or the end of the run's time, ends the process.
+fn prepare_until<R>(stop: &Stop, options: &RunOptions, report: R) -> Result<Prepared>
+where
+    R: FnMut(&Error) + Send + 'static,
+{
+    if let Some(timeout) = options.timeout {
+        end_after(timeout, stop)?;
+    }
+    let slow = options.on_slow_compilation.map(|tell| {
+        let file = options.file.clone();
+        move || tell(&file)
+    });
+    let compiling = EndsProcess::on(stop, slow, report)?;
+    let prepared = prepare(options);
+    drop(compiling);
+    prepared
 }
 
 fn prepare(options: &RunOptions) -> Result<Prepared> {
@@ -271,13 +281,15 @@ fn wasi_options(options: &RunOptions) -> WasiOptions {
     }
 }
 
-fn end_after(timeout: Duration, stop: &Stop) {
+fn end_after(timeout: Duration, stop: &Stop) -> Result<()> {
     let stop = stop.clone();
     // The thread ends with the process; a run that is over does not mind the request.
-    thread::spawn(move || {
+    let wait = move || {
         thread::sleep(timeout);
         stop.request(Reason::TimedOut);
-    });
+    };
+    let spawned = thread::Builder::new().name("skep-timeout".to_owned()).spawn(wait);
+    spawned.map(drop).context(|| "starting the thread of the timeout")
 }
 
 #[cfg(test)]
