@@ -141,7 +141,7 @@ impl Module {
 
     /// Reads and compiles the module.
     pub(crate) fn compile(&self) -> Result<(Vec<u8>, Object)> {
-        let bytes = std::fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
+        let bytes = skep_admit::read_module(&self.file)?;
         let object = wasm2bpf::compile(&bytes, &self.options()).map_err(|refusal| self.refused(&refusal))?;
         Ok((bytes, object))
     }
