@@ -1,6 +1,7 @@
 use std::fmt;
 
 use skep_abi::World;
+use skep_error::one_line;
 
 macro_rules! kinds {
     ($($variant:ident, $code:literal, $about:literal, $help:literal;)*) => {
@@ -112,7 +113,7 @@ impl Rejection {
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(one_line(&hint.into()).into_owned());
         self
     }
 
@@ -123,13 +124,14 @@ impl Rejection {
 }
 
 impl fmt::Display for Rejection {
-    /// `unknown-import: wasm_bpf.wasm_lod: an import is not known …: expected …, found …`
+    /// One line: `wasm_bpf.wasm_lod: an import is not known …: expected …, found …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.item.is_empty() {
-            write!(f, "{}: ", self.item)?;
+            write!(f, "{}: ", one_line(&self.item))?;
         }
         f.write_str(self.kind.about())?;
-        match (&self.expected, &self.found) {
+        let (expected, found) = (self.expected.as_deref().map(one_line), self.found.as_deref().map(one_line));
+        match (expected, found) {
             (Some(expected), Some(found)) => write!(f, ": expected {expected}, found {found}"),
             (Some(expected), None) => write!(f, ": expected {expected}"),
             (None, Some(found)) => write!(f, ": found {found}"),
@@ -151,5 +153,20 @@ impl From<Rejection> for skep_error::Error {
         };
         let help = rejection.help().to_owned();
         skep_error::Error::wrap(kind, rejection).help(help)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_line_break_stays_in_its_line() {
+        let rejection =
+            Rejection::new(RejectionKind::UnknownImport, "wasm_bpf.x\nskep: error: forged").found("a\nb").hint("c\nd");
+        let text = rejection.to_string();
+        assert!(text.starts_with("wasm_bpf.x\\nskep: error: forged: "), "{text}");
+        assert!(text.ends_with(": found a\\nb"), "{text}");
+        assert_eq!(rejection.help(), "c\\nd");
     }
 }

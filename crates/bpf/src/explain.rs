@@ -4,13 +4,28 @@ use std::path::Path;
 
 use skep_error::{Error, Kind};
 
-use crate::{diagnostics::Messages, near, sys::Errno};
+use crate::{
+    diagnostics::Messages,
+    near,
+    privilege::{self, Capabilities, Capability},
+    sys::Errno,
+};
 
-/// Why loading an object failed.
-pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
-    if !has_bpf_privilege() && matches!(errno.0, libc::EPERM | libc::EACCES) {
+/// Why loading an object failed; `lacking` is a capability that this process lacks for the part that failed.
+pub(crate) fn load_failure(errno: Errno, messages: &Messages, lacking: Option<Capability>) -> Error {
+    if !has_bpf_privilege() && is_denied(errno) {
         // What libbpf says then is about limits that have nothing to do with it.
         return Error::new(Kind::Permission, "this user may not load eBPF").with_errno(errno.0).help(NO_PRIVILEGE);
+    }
+    // The kernel asks for capabilities before its verifier looks at the program.
+    let unverified = messages.verifier_log().is_none_or(str::is_empty);
+    if let Some(capability) = lacking.filter(|_| is_denied(errno) && unverified) {
+        let error = Error::new(Kind::Permission, capability.lack()).with_errno(errno.0);
+        let error = error.help(privilege::fix(capability.name));
+        return match messages.failed_program() {
+            Some(program) => error.context(format!("loading program {program}")),
+            None => error.context("creating the maps"),
+        };
     }
     if let (Some(program), Some(name)) = (messages.failed_program(), messages.missing_type()) {
         return Error::new(Kind::Kernel, format!("this kernel's BTF has no {name}"))
@@ -43,6 +58,10 @@ pub(crate) fn load_failure(errno: Errno, messages: &Messages) -> Error {
         Some(advice) => error.help(advice),
         None => error,
     }
+}
+
+fn is_denied(errno: Errno) -> bool {
+    matches!(errno.0, libc::EPERM | libc::EACCES)
 }
 
 /// libbpf blames the limit on locked memory for every EPERM; kernels since 5.11 do not use it.
@@ -132,31 +151,37 @@ fn policy_advice() -> String {
 
 /// Whether this process may use bpf(2) at all, as far as its effective capabilities tell.
 pub(crate) fn has_bpf_privilege() -> bool {
-    const CAP_SYS_ADMIN: u64 = 1 << 21;
-    const CAP_BPF: u64 = 1 << 39;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|caps| u64::from_str_radix(caps.trim(), 16).ok());
-    effective.unwrap_or(0) & (CAP_SYS_ADMIN | CAP_BPF) != 0
+    Capabilities::of_this_process().allow_bpf()
 }
 
-/// Why attaching one program failed: the program of that section, to `place` where it was given one.
-pub(crate) fn attach_failure(errno: Errno, section: &str, place: Option<&str>, messages: &Messages) -> Error {
+/// Why attaching one program failed: the program of that section, to `place` where it was given one. `lacking` is as for
+/// [`load_failure`].
+pub(crate) fn attach_failure(
+    errno: Errno,
+    section: &str,
+    place: Option<&str>,
+    messages: &Messages,
+    lacking: Option<Capability>,
+) -> Error {
     let (family, own) = section.trim_start_matches('?').split_once('/').unwrap_or((section, ""));
-    let error = Error::os(errno.0).with_kind(kind_of(errno));
+    let lacking = lacking.filter(|_| is_denied(errno) && has_bpf_privilege());
+    let kind = if lacking.is_some() { Kind::Permission } else { kind_of(errno) };
+    let error = Error::os(errno.0).with_kind(kind);
     let lines: Vec<&str> = messages.lines().collect();
     let error = if lines.is_empty() { error } else { error.detail(lines.join("\n")) };
     let error = if place.is_none() && !own.is_empty() { error.context(format!("at {own}")) } else { error };
-    match attach_advice(errno, family, place.unwrap_or(own)) {
+    let advice = match lacking {
+        Some(capability) => Some(format!("{}: {}", capability.lack(), privilege::fix(capability.name))),
+        None => attach_advice(errno, family, place.unwrap_or(own)),
+    };
+    match advice {
         Some(advice) => error.help(advice),
         None => error,
     }
 }
 
 fn attach_advice(errno: Errno, family: &str, place: &str) -> Option<String> {
-    if matches!(errno.0, libc::EPERM | libc::EACCES) {
+    if is_denied(errno) {
         return Some(if has_bpf_privilege() { policy_advice() } else { NO_PRIVILEGE.to_owned() });
     }
     let kprobes = || Path::new("/sys/bus/event_source/devices/kprobe").exists();
@@ -181,6 +206,7 @@ fn attach_advice(errno: Errno, family: &str, place: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privilege::tests::LACKING;
 
     fn refused(log: &str) -> Messages {
         Messages::of(&format!(
@@ -197,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_verifiers_log_is_there_and_the_program_is_named() {
-        let error = load_failure(Errno(libc::EACCES), &refused("0: (95) exit\nR0 !read_ok"));
+        let error = load_failure(Errno(libc::EACCES), &refused("0: (95) exit\nR0 !read_ok"), None);
         if !privileged() {
             assert_eq!(error.kind(), Kind::Permission);
             assert_eq!(error.help_text(), Some(NO_PRIVILEGE));
@@ -208,7 +234,7 @@ mod tests {
         assert!(text.contains("R0 !read_ok"), "{text}");
         // The last lines alone are shown unless more is asked for.
         let long: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
-        let text = load_failure(Errno(libc::EACCES), &refused(&long.join("\n"))).report(3);
+        let text = load_failure(Errno(libc::EACCES), &refused(&long.join("\n")), None).report(3);
         assert!(text.contains("line 39") && !text.contains("line 10"), "{text}");
     }
 
@@ -217,14 +243,34 @@ mod tests {
         if !privileged() {
             return;
         }
-        let help = |errno, messages: &Messages| load_failure(Errno(errno), messages).help_text().unwrap().to_owned();
+        let help =
+            |errno, messages: &Messages| load_failure(Errno(errno), messages, None).help_text().unwrap().to_owned();
         let no_btf = Messages::of("libbpf: failed to find valid kernel BTF\n");
         assert!(help(libc::ESRCH, &no_btf).contains("CONFIG_DEBUG_INFO_BTF"));
         assert!(help(libc::EINVAL, &refused("invalid func unknown func bpf_foo#999")).contains("helper"));
         assert!(help(libc::E2BIG, &refused("BPF program is too large. Processed 1000001 insn")).contains("loops"));
         let policy = Messages::of("libbpf: prog 'p': BPF program load failed: Operation not permitted\n");
         assert!(help(libc::EPERM, &policy).contains("policy"));
-        assert!(load_failure(Errno(libc::EPERM), &policy).report(0).contains("refused by the kernel's policy"));
+        assert!(load_failure(Errno(libc::EPERM), &policy, None).report(0).contains("refused by the kernel's policy"));
+    }
+
+    #[test]
+    fn a_capability_that_lacks_is_named_and_no_policy_is_blamed() {
+        if !privileged() {
+            return;
+        }
+        let denied = Messages::of("libbpf: prog 'p': BPF program load failed: Operation not permitted\n");
+        let error = load_failure(Errno(libc::EPERM), &denied, Some(LACKING));
+        assert_eq!(error.kind(), Kind::Permission);
+        let text = error.report(0);
+        assert!(text.contains("loading program p: CAP_NET_ADMIN is lacking") && !text.contains("policy"), "{text}");
+        let error = attach_failure(Errno(libc::EPERM), "cgroup_skb/egress", None, &Messages::of(""), Some(LACKING));
+        assert_eq!(error.kind(), Kind::Permission);
+        let text = error.report(0);
+        assert!(text.contains("CAP_NET_ADMIN is lacking") && !text.contains("policy"), "{text}");
+        // What the verifier says is no lack of capabilities.
+        let error = load_failure(Errno(libc::EACCES), &refused("R0 !read_ok"), Some(LACKING));
+        assert!(error.report(0).contains("verifier refused it"), "{error}");
     }
 
     #[test]
@@ -236,7 +282,7 @@ mod tests {
             "libbpf: prog 'on_unlink': failed to find kernel BTF type ID of 'vfs_unlinkk': -ESRCH\n\
              libbpf: prog 'on_unlink': failed to prepare load attributes: -ESRCH\n",
         );
-        let text = load_failure(Errno(libc::EINVAL), &messages).report(0);
+        let text = load_failure(Errno(libc::EINVAL), &messages, None).report(0);
         assert!(text.contains("loading program on_unlink: this kernel's BTF has no vfs_unlinkk"), "{text}");
         assert!(text.contains("did you mean vfs_unlink?"), "{text}");
     }
@@ -247,7 +293,7 @@ mod tests {
             return;
         }
         let help = |section, place| {
-            let error = attach_failure(Errno(libc::ENOENT), section, place, &Messages::of(""));
+            let error = attach_failure(Errno(libc::ENOENT), section, place, &Messages::of(""), None);
             error.report(0)
         };
         let own = help("tp/sched/sched_swich", None);

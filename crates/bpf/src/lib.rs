@@ -9,6 +9,7 @@
 //! - [`Symbols`]: from addresses to names
 //! - `arena`: arenas at an address of the caller's choice
 //! - `drops`: counts what a full ring buffer refuses, by instructions added before the load
+//! - `privilege`: the capabilities that the kernel asks for
 //! - `diagnostics`, `explain`: from libbpf's messages to an error that says what to do
 //!
 //! ```text
@@ -32,6 +33,7 @@ pub mod kernel_wasm;
 mod map;
 mod near;
 mod object;
+mod privilege;
 pub mod probe;
 mod symbols;
 #[allow(unsafe_code)]

@@ -17,6 +17,7 @@ use crate::{
     drops::{self, Counter},
     explain,
     map::Map,
+    privilege::Lacking,
     sys,
 };
 
@@ -81,6 +82,7 @@ impl Object {
             }
             hold_struct_ops_by_links(&mut object)?;
             let globals = options.arena_at.map(|at| arena::place(&mut object, at)).transpose()?;
+            let lacking = Lacking::of(&object);
             let (result, messages) = diagnostics::capture(|| prepare_and_load(object, counting));
             let errno = match result {
                 Ok((inner, counter)) => {
@@ -101,7 +103,7 @@ impl Object {
                 counting = false;
                 continue;
             }
-            let error = explain::load_failure(errno, &messages);
+            let error = explain::load_failure(errno, &messages, lacking.for_program(messages.failed_program()));
             match messages.failed_program() {
                 Some(program) if options.best_effort => {
                     left_out.push(LeftOut { program: program.to_owned(), error });

@@ -49,6 +49,20 @@ fn a_module_is_admitted_refused_or_unreadable() {
 }
 
 #[test]
+fn a_name_in_a_module_starts_no_line_of_a_message() {
+    let directory = directory();
+    let at = directory.path();
+    let text = r#"(module (import "wasm_bpf" "x\nskep: error: forged" (func))
+        (memory (export "memory") 1) (func (export "_start")))"#;
+    std::fs::write(at.join("forger.wasm"), wat::parse_str(text).unwrap()).unwrap();
+    let output = skep(at, &["run", "--no-cache", "forger.wasm"]);
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(code(&output), 65, "{stderr}");
+    assert!(stderr.contains("x\\nskep: error: forged"), "{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("skep: error:")).count(), 1, "{stderr}");
+}
+
+#[test]
 fn without_a_verdict_the_exit_code_is_neither_that_of_admission_nor_of_refusal() {
     let directory = directory();
     let at = directory.path();

@@ -17,9 +17,11 @@
 #![forbid(unsafe_code)]
 
 mod kind;
+mod one_line;
 mod suggest;
 
 pub use kind::Kind;
+pub use one_line::one_line;
 pub use suggest::{did_you_mean, nearest};
 
 use std::{error::Error as StdError, fmt};

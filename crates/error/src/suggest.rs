@@ -1,3 +1,5 @@
+use crate::one_line;
+
 /// The candidate nearest to `name`, when one is near enough to be meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
@@ -15,7 +17,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 /// `did you mean "x"?`, or the known names, each once, where none is near, or that there is none.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str> + Clone) -> String {
     if let Some(near) = nearest(name, candidates.clone()) {
-        return format!("did you mean \"{near}\"?");
+        return format!("did you mean \"{}\"?", one_line(near));
     }
     let mut known: Vec<&str> = Vec::new();
     for candidate in candidates {
@@ -23,10 +25,12 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
             known.push(candidate);
         }
     }
+    let first = known[..known.len().min(12)].join(", ");
+    let first = one_line(&first);
     match known.len() {
         0 => "there is none at all".to_owned(),
-        1..=12 => format!("known: {}", known.join(", ")),
-        more => format!("known: {}, … ({more} in all)", known[..12].join(", ")),
+        1..=12 => format!("known: {first}"),
+        more => format!("known: {first}, … ({more} in all)"),
     }
 }
 
@@ -40,5 +44,6 @@ mod tests {
         assert_eq!(nearest("zebra", ["handle_exec"]), None);
         assert_eq!(did_you_mean("zebra", ["a", "b", "a"]), "known: a, b");
         assert_eq!(did_you_mean("zebra", []), "there is none at all");
+        assert_eq!(did_you_mean("zebra", ["a\nb"]), "known: a\\nb");
     }
 }

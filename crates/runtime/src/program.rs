@@ -2,6 +2,9 @@
 
 use std::{
     ffi::OsString,
+    fs::OpenOptions,
+    io::Read as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Component, Path, PathBuf},
     sync::{
         Arc,
@@ -11,9 +14,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    fs::OFlags,
+};
 use skep_abi::World;
-use skep_admit::{Admission, Policy, RejectionKind, Slot};
+use skep_admit::{Admission, MAX_MODULE, Policy, RejectionKind, Slot};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
     Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WASM_PAGE, WasiOptions,
@@ -49,8 +55,6 @@ pub struct RunOptions {
 
 /// A compilation that takes longer is told of.
 const SLOW: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
-/// A module longer than this is not read.
-const LARGEST_MODULE: u64 = 256 << 20;
 
 /// Runs it to its end. `report` is shown every error that the guest itself sees only as a number; once `stop` is asked for, it
 /// must not wait for long.
@@ -61,17 +65,7 @@ pub fn run<R>(options: &RunOptions, stop: &Stop, report: R) -> (Result<i32>, Los
 where
     R: FnMut(&Error) + Clone + Send + 'static,
 {
-    if let Some(timeout) = options.timeout {
-        end_after(timeout, stop);
-    }
-    let slow = options.on_slow_compilation.map(|tell| {
-        let file = options.file.clone();
-        move || tell(&file)
-    });
-    let compiling = EndsProcess::on(stop, slow, report.clone());
-    let prepared = prepare(options);
-    drop(compiling);
-    let Prepared { engine, module, cache, admission } = match prepared {
+    let Prepared { engine, module, cache, admission } = match prepare_until(stop, options, report.clone()) {
         Ok(prepared) => prepared,
         Err(error) => return (Err(error), Losses::default()),
     };
@@ -115,14 +109,14 @@ struct EndsProcess {
 }
 
 impl EndsProcess {
-    fn on<S, R>(stop: &Stop, mut slow: Option<S>, mut report: R) -> Self
+    fn on<S, R>(stop: &Stop, mut slow: Option<S>, mut report: R) -> Result<Self>
     where
         S: FnOnce() + Send + 'static,
         R: FnMut(&Error) + Send + 'static,
     {
         let over = Arc::new(AtomicBool::new(false));
         let (stop, flag) = (stop.clone(), over.clone());
-        thread::spawn(move || {
+        let watch = move || {
             let mut fds = [PollFd::new(&stop, PollFlags::IN)];
             loop {
                 match rustix::event::poll(&mut fds, slow.as_ref().map(|_| &SLOW)) {
@@ -133,12 +127,14 @@ impl EndsProcess {
                 }
             }
             if !flag.swap(true, Ordering::SeqCst) {
-                let error = ended(&stop, "the module was being compiled");
+                let error = ended(&stop, "the guest had not started, its module was being read or compiled");
                 report(&error);
                 std::process::exit(error.kind().exit_code().into());
             }
-        });
-        Self { over }
+        };
+        let spawned = thread::Builder::new().name("skep-compiling".to_owned()).spawn(watch);
+        spawned.context(|| "starting the thread that can end a compilation")?;
+        Ok(Self { over })
     }
 }
 
@@ -167,6 +163,24 @@ struct Prepared {
     module: Module,
     cache: Option<Cache>,
     admission: Option<Admission>,
+}
+
+/// [`prepare`], of which a request to end, or the end of the run's time, ends the process.
+fn prepare_until<R>(stop: &Stop, options: &RunOptions, report: R) -> Result<Prepared>
+where
+    R: FnMut(&Error) + Send + 'static,
+{
+    if let Some(timeout) = options.timeout {
+        end_after(timeout, stop)?;
+    }
+    let slow = options.on_slow_compilation.map(|tell| {
+        let file = options.file.clone();
+        move || tell(&file)
+    });
+    let compiling = EndsProcess::on(stop, slow, report)?;
+    let prepared = prepare(options);
+    drop(compiling);
+    prepared
 }
 
 fn prepare(options: &RunOptions) -> Result<Prepared> {
@@ -240,14 +254,21 @@ fn is_program(wasm: &[u8]) -> Result<()> {
 /// `NotFound`, `Permission` or `Io`; `BadInput` for a file that is no plain file or too long.
 pub fn read_module(file: &Path) -> Result<Vec<u8>> {
     let doing = || format!("reading {}", file.display());
-    let meta = std::fs::metadata(file).context(doing)?;
+    // Opening a pipe would wait for its writer, and reading the kernel's log for its next line.
+    let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file);
+    let opened = opened.context(doing)?;
+    let meta = opened.metadata().context(doing)?;
     if !meta.is_file() {
         return Err(Error::new(Kind::BadInput, "it is not a file").context(doing()));
     }
-    if meta.len() > LARGEST_MODULE {
-        return Err(Error::new(Kind::BadInput, format!("it is longer than {LARGEST_MODULE} bytes")).context(doing()));
+    let too_long = || Error::new(Kind::BadInput, format!("it is longer than {MAX_MODULE} bytes")).context(doing());
+    if meta.len() > MAX_MODULE {
+        return Err(too_long());
     }
-    std::fs::read(file).context(doing)
+    // Files of /proc have no length and may have no end.
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or(0));
+    opened.take(MAX_MODULE + 1).read_to_end(&mut bytes).context(doing)?;
+    if bytes.len() as u64 > MAX_MODULE { Err(too_long()) } else { Ok(bytes) }
 }
 
 fn wasi_options(options: &RunOptions) -> WasiOptions {
@@ -260,11 +281,29 @@ fn wasi_options(options: &RunOptions) -> WasiOptions {
     }
 }
 
-fn end_after(timeout: Duration, stop: &Stop) {
+fn end_after(timeout: Duration, stop: &Stop) -> Result<()> {
     let stop = stop.clone();
     // The thread ends with the process; a run that is over does not mind the request.
-    thread::spawn(move || {
+    let wait = move || {
         thread::sleep(timeout);
         stop.request(Reason::TimedOut);
-    });
+    };
+    let spawned = thread::Builder::new().name("skep-timeout".to_owned()).spawn(wait);
+    spawned.map(drop).context(|| "starting the thread of the timeout")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_end_or_is_no_file_is_refused() {
+        for file in ["/dev/zero", "/proc"] {
+            let error = read_module(Path::new(file)).unwrap_err();
+            assert_eq!(error.kind(), Kind::BadInput, "{error}");
+            assert!(error.to_string().contains("it is not a file"), "{error}");
+        }
+        // Of no length by its metadata, and of half a gigabyte for each terabyte of addresses.
+        assert!(read_module(Path::new("/proc/self/pagemap")).is_err());
+    }
 }

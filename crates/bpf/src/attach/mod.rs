@@ -23,6 +23,7 @@ use target::{NetfilterHook, UserSymbol};
 
 use crate::{
     diagnostics, explain,
+    privilege::{self, Capabilities},
     sys::{self, Errno},
     tracefs,
 };
@@ -102,7 +103,8 @@ pub(crate) fn attach(object: &Object, program: &ProgramMut<'_>, target: Target<'
         Failure::Ours(error) => error,
         Failure::Kernel(errno) => {
             let place = if let Target::Named(text) = target { Some(text) } else { None };
-            explain::attach_failure(errno, &section, place, &messages)
+            let lacking = Capabilities::of_this_process().lacking(privilege::to_attach(program.prog_type() as u32));
+            explain::attach_failure(errno, &section, place, &messages, lacking)
         }
     })
 }
@@ -113,7 +115,10 @@ pub(crate) fn attach_struct_ops(object: &mut Object) -> Result<Attachment> {
         let maps = object.maps_mut().filter(|map| map.map_type() == MapType::StructOps);
         maps.map(|mut map| map.attach_struct_ops()).collect::<Result<Vec<Link>, _>>()
     });
-    let links = result.map_err(|error| explain::attach_failure(errno_of(&error), "struct_ops", None, &messages))?;
+    let links = result.map_err(|error| {
+        let lacking = Capabilities::of_this_process().lacking(privilege::to_attach(ProgramType::StructOps as u32));
+        explain::attach_failure(errno_of(&error), "struct_ops", None, &messages, lacking)
+    })?;
     Ok(Attachment::Links(links))
 }
 

@@ -126,7 +126,7 @@ impl Loaded {
             let log = std::mem::take(&mut loaded.log);
             if log.trim().is_empty() {
                 // Refused before verification: no privilege, a policy, a kernel without arenas.
-                let error = explain::load_failure(Errno(-rc), &messages);
+                let error = explain::load_failure(Errno(-rc), &messages, None);
                 return Err(error.context("loading the compiled object"));
             }
             let why = "the kernel's verifier refused what was compiled";

@@ -7,26 +7,30 @@ use super::{
     programs::return_zero,
     sys::{self, Load},
 };
-use crate::Errno;
+use crate::{
+    Errno,
+    privilege::{CAP_SYS_ADMIN, Capability, to_load},
+};
 
-/// Name, what the kernel said, the kernel that first had it, and what it is.
-type Row = (&'static str, Result<(), Errno>, (u32, u32), &'static str);
+/// Name, what the kernel said, the kernel that first had it, what it is, and the capabilities that trying it takes.
+type Row = (&'static str, Result<(), Errno>, (u32, u32), &'static str, &'static [Capability]);
 
 /// Tries what is neither a program type nor a map type.
 pub(super) fn probe(around: &Surroundings) -> Vec<Finding> {
+    let (kprobe, xdp) = (to_load(BPF_PROG_TYPE_KPROBE), to_load(BPF_PROG_TYPE_XDP));
     let rows: [Row; 6] = [
-        ("mmapable arrays", mmapable_array(), (5, 5), "maps read with plain loads"),
-        ("bounded loops", load(&bounded_loop()), (5, 3), "loops that the verifier can count"),
-        ("may_goto", load(&may_goto()), (6, 9), "loops that the kernel ends"),
-        ("bpf_loop", sys::helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_loop), (5, 17), "loops by a helper"),
-        ("test runs", test_run(), (4, 12), "BPF_PROG_TEST_RUN of an xdp program"),
-        ("statistics", sys::enable_stats().map(drop), (5, 8), "run counts and times of programs"),
+        ("mmapable arrays", mmapable_array(), (5, 5), "maps read with plain loads", &[]),
+        ("bounded loops", load(&bounded_loop()), (5, 3), "loops that the verifier can count", &[]),
+        ("may_goto", load(&may_goto()), (6, 9), "loops that the kernel ends", &[]),
+        ("bpf_loop", sys::helper(BPF_PROG_TYPE_KPROBE, BPF_FUNC_loop), (5, 17), "loops by a helper", kprobe),
+        ("test runs", test_run(), (4, 12), "BPF_PROG_TEST_RUN of an xdp program", xdp),
+        ("statistics", sys::enable_stats().map(drop), (5, 8), "run counts and times of programs", &[CAP_SYS_ADMIN]),
     ];
     rows.into_iter()
-        .map(|(name, result, since, note)| {
+        .map(|(name, result, since, note, needed)| {
             let verdict = match result {
                 Ok(()) => Verdict::Works,
-                Err(errno) => Verdict::Fails(around.reason(errno, since, "")),
+                Err(errno) => Verdict::Fails(around.reason(errno, since, "", needed)),
             };
             Finding { area: Area::Features, name, verdict, note: note.to_owned() }
         })

@@ -1,6 +1,7 @@
 use libbpf_sys::*;
 
 use super::{Area, Finding, Surroundings, Verdict, sys};
+use crate::privilege::to_create;
 
 /// Name, number, the kernel that first had it, and the option without which it lacks it.
 type Row = (&'static str, u32, (u32, u32), &'static str);
@@ -48,7 +49,7 @@ pub(super) fn probe(around: &Surroundings) -> Vec<Finding> {
         .map(|&(name, number, since, option)| {
             let verdict = match sys::create_map(number) {
                 Ok(()) => Verdict::Works,
-                Err(errno) => Verdict::Fails(around.reason(errno, since, option)),
+                Err(errno) => Verdict::Fails(around.reason(errno, since, option, to_create(number))),
             };
             Finding { area: Area::Maps, name, verdict, note: String::new() }
         })

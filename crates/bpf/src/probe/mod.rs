@@ -19,6 +19,7 @@ mod system;
 
 pub(crate) use system::mount_points;
 
+use crate::privilege::{Capabilities, Capability};
 use config::Config;
 pub use reason::{Reason, Verdict};
 
@@ -74,8 +75,8 @@ impl Area {
 struct Surroundings {
     /// The kernel's version, major and minor.
     version: (u32, u32),
-    /// Whether this process has CAP_BPF or CAP_SYS_ADMIN.
-    privileged: bool,
+    /// Those of this process.
+    capabilities: Capabilities,
     /// Lockdown's mode, when it is on.
     lockdown: Option<String>,
     config: Config,
@@ -87,7 +88,7 @@ struct Surroundings {
 pub fn findings() -> Vec<Finding> {
     let around = Surroundings {
         version: system::version(),
-        privileged: crate::explain::has_bpf_privilege(),
+        capabilities: Capabilities::of_this_process(),
         lockdown: system::lockdown(),
         config: Config::of_this_kernel(),
         btf: sys::Btf::of_this_kernel(),
@@ -104,10 +105,15 @@ pub fn findings() -> Vec<Finding> {
 }
 
 impl Surroundings {
-    /// Why an operation failed that first worked in kernel `since` and needs `option`.
-    fn reason(&self, errno: crate::Errno, since: (u32, u32), option: &'static str) -> Reason {
-        if !self.privileged && matches!(errno.0, libc::EPERM | libc::EACCES) {
-            return Reason::NoPrivilege;
+    /// Why an operation failed that first worked in kernel `since` and needs `option` and those capabilities.
+    fn reason(&self, errno: crate::Errno, since: (u32, u32), option: &'static str, needed: &[Capability]) -> Reason {
+        if matches!(errno.0, libc::EPERM | libc::EACCES) {
+            if !self.capabilities.allow_bpf() {
+                return Reason::NoPrivilege;
+            }
+            if let Some(Capability { name, needed_for, .. }) = self.capabilities.lacking(needed) {
+                return Reason::NoCapability { name, needed_for };
+            }
         }
         if self.version < since {
             return Reason::TooOld { since };
@@ -144,19 +150,25 @@ mod tests {
     fn reasons_depend_on_version_policy_and_configuration() {
         let mut around = Surroundings {
             version: (6, 1),
-            privileged: true,
+            capabilities: Capabilities(u64::MAX),
             lockdown: Some("integrity".to_owned()),
             config: Config::parse("CONFIG_BPF=y\n# CONFIG_KPROBES is not set\n"),
             btf: None,
         };
         let eperm = crate::Errno(libc::EPERM);
         let einval = crate::Errno(libc::EINVAL);
-        assert_eq!(around.reason(einval, (6, 4), ""), Reason::TooOld { since: (6, 4) });
-        assert_eq!(around.reason(eperm, (5, 5), ""), Reason::Policy { lockdown: Some("integrity".to_owned()) });
+        let xdp = crate::privilege::to_load(libbpf_sys::BPF_PROG_TYPE_XDP);
+        assert_eq!(around.reason(einval, (6, 4), "", &[]), Reason::TooOld { since: (6, 4) });
+        assert_eq!(around.reason(eperm, (5, 5), "", xdp), Reason::Policy { lockdown: Some("integrity".to_owned()) });
         let kprobes = Reason::NotBuilt { option: "CONFIG_KPROBES", certain: true };
-        assert_eq!(around.reason(crate::Errno(libc::ENOENT), (4, 1), "CONFIG_KPROBES"), kprobes);
-        assert_eq!(around.reason(einval, (4, 1), "CONFIG_BPF"), Reason::Errno(libc::EINVAL));
-        around.privileged = false;
-        assert_eq!(around.reason(eperm, (6, 4), ""), Reason::NoPrivilege);
+        assert_eq!(around.reason(crate::Errno(libc::ENOENT), (4, 1), "CONFIG_KPROBES", &[]), kprobes);
+        assert_eq!(around.reason(einval, (4, 1), "CONFIG_BPF", &[]), Reason::Errno(libc::EINVAL));
+        // CAP_BPF and CAP_PERFMON.
+        around.capabilities = Capabilities(1 << 39 | 1 << 38);
+        let reason = around.reason(eperm, (5, 5), "", xdp);
+        assert_eq!(reason.code(), "no-capability");
+        assert!(reason.to_string().starts_with("CAP_NET_ADMIN is lacking"), "{reason}");
+        around.capabilities = Capabilities(0);
+        assert_eq!(around.reason(eperm, (6, 4), "", xdp), Reason::NoPrivilege);
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Area, Finding, Reason, Surroundings, Verdict,
     sys::{self, Btf, BtfKind, Load},
 };
-use crate::Errno;
+use crate::{Errno, privilege::to_load};
 
 /// A type of program, or of tracing program, and what loading one takes.
 struct Row {
@@ -146,7 +146,7 @@ pub(super) fn probe(around: &Surroundings) -> Vec<Finding> {
 
 fn load(row: &Row, around: &Surroundings) -> Result<OwnedFd, Reason> {
     let mut how = Load { program_type: row.program_type, attach_type: row.attach_type, ..Load::default() };
-    let failed = |errno| around.reason(errno, row.since, row.option);
+    let failed = |errno| around.reason(errno, row.since, row.option, to_load(row.program_type));
     let absent = || missing_type(row, around);
     let find = |name: &str, kind| around.btf.as_ref().and_then(|btf| btf.find(name, kind)).ok_or_else(absent);
     let base;
@@ -172,7 +172,7 @@ fn load(row: &Row, around: &Surroundings) -> Result<OwnedFd, Reason> {
 
 /// Why the kernel's types lack what a program is made for.
 fn missing_type(row: &Row, around: &Surroundings) -> Reason {
-    if !around.privileged {
+    if !around.capabilities.allow_bpf() {
         return Reason::NoPrivilege;
     }
     if around.version < row.since {
@@ -219,7 +219,7 @@ fn attachable(row: &Row, program: &OwnedFd, around: &Surroundings) -> Verdict {
         },
         UprobeMulti => match sys::uprobe_multi(program.as_fd()) {
             Errno(libc::EBADF) => Verdict::Works,
-            errno => Verdict::Fails(around.reason(errno, row.since, option)),
+            errno => Verdict::Fails(around.reason(errno, row.since, option, to_load(row.program_type))),
         },
         _ => Verdict::Works,
     }

@@ -1,5 +1,7 @@
 use std::{fmt, io};
 
+use crate::privilege;
+
 /// Whether something works.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -113,7 +115,7 @@ impl Reason {
     pub fn fix(&self) -> Option<String> {
         Some(match self {
             Reason::NoPrivilege => "run it with sudo".to_owned(),
-            Reason::NoCapability { name, .. } => format!("run it with sudo, or give the container or service {name}"),
+            Reason::NoCapability { name, .. } => privilege::fix(name),
             Reason::Policy { lockdown: Some(mode) } if mode == "confidentiality" => {
                 "boot with lockdown=integrity or none".to_owned()
             }
@@ -136,7 +138,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::NoPrivilege => f.write_str("needs root or CAP_BPF"),
-            Reason::NoCapability { needed_for, .. } => write!(f, "lacking; needed for {needed_for}"),
+            Reason::NoCapability { name, needed_for } => write!(f, "{name} is lacking; needed for {needed_for}"),
             Reason::Policy { lockdown } => {
                 f.write_str("refused by the kernel's policy (EPERM, no word from the verifier")?;
                 match lockdown {

@@ -1,6 +1,7 @@
 use std::{fs, path::Path};
 
 use super::{Area, Finding, Reason, Surroundings, Verdict, sys};
+use crate::privilege::{self, CAP_SYS_RESOURCE, Capability};
 
 fn read(path: &str) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
@@ -130,28 +131,14 @@ fn kptr_restrict() -> Finding {
     Finding { area: Area::Kernel, name: "kernel symbols", verdict, note }
 }
 
-/// Number, name, and what cannot be done without it (`capabilities(7)`).
-const CAPABILITIES: &[(u32, &str, &str)] = &[
-    (39, "CAP_BPF", "loading programs and creating maps"),
-    (38, "CAP_PERFMON", "tracing programs"),
-    (12, "CAP_NET_ADMIN", "network and cgroup programs"),
-    (21, "CAP_SYS_ADMIN", "some of all of these, and entering namespaces"),
-    (19, "CAP_SYS_PTRACE", "symbols and files of other users' processes"),
-    (34, "CAP_SYSLOG", "addresses of the kernel's functions"),
-    (24, "CAP_SYS_RESOURCE", "raising the limit on locked memory, before Linux 5.11 only"),
-];
-
 /// Capabilities, and the limit on locked memory.
 pub(super) fn privilege(around: &Surroundings) -> Vec<Finding> {
-    let effective = read("/proc/self/status").and_then(|status| effective_capabilities(&status)).unwrap_or(0);
-    let has = |bit: u32| effective & (1 << bit) != 0;
-    // Since 5.8 CAP_SYS_ADMIN stands in for the capabilities that were split off from it.
-    let admin = has(21);
-    let mut findings: Vec<Finding> = CAPABILITIES
+    let mut findings: Vec<Finding> = privilege::ALL
         .iter()
-        .map(|&(bit, name, needed_for)| {
-            let stood_in = admin && matches!(bit, 38 | 39);
-            let verdict = match (has(bit) || stood_in, bit == 24 && around.version >= (5, 11)) {
+        .map(|&capability| {
+            let Capability { name, needed_for, .. } = capability;
+            let unused = capability == CAP_SYS_RESOURCE && around.version >= (5, 11);
+            let verdict = match (around.capabilities.have(capability), unused) {
                 (true, _) => Verdict::Works,
                 (false, true) => Verdict::Limited(Reason::NoCapability { name, needed_for }),
                 (false, false) => Verdict::Fails(Reason::NoCapability { name, needed_for }),
@@ -159,13 +146,8 @@ pub(super) fn privilege(around: &Surroundings) -> Vec<Finding> {
             Finding { area: Area::Privilege, name, verdict, note: needed_for.to_owned() }
         })
         .collect();
-    findings.push(memlock(around, has(24)));
+    findings.push(memlock(around, around.capabilities.have(CAP_SYS_RESOURCE)));
     findings
-}
-
-fn effective_capabilities(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    u64::from_str_radix(line.trim(), 16).ok()
 }
 
 fn memlock(around: &Surroundings, may_raise: bool) -> Finding {
@@ -262,11 +244,5 @@ mod tests {
         assert_eq!(mounted(table, "tracefs").as_deref(), Some("/mnt/with space"));
         assert_eq!(mounted(table, "bpf"), None);
         assert_eq!(mounted("broken line", "bpf"), None);
-    }
-
-    #[test]
-    fn capabilities_are_read_from_the_effective_set() {
-        assert_eq!(effective_capabilities("CapInh:\t0\nCapEff:\t000001fffeffffff\n"), Some(0x1ff_feff_ffff));
-        assert_eq!(effective_capabilities("nothing"), None);
     }
 }

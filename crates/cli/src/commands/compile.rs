@@ -6,7 +6,7 @@ use std::{
 };
 
 use skep_bpf::kernel_wasm::KernelModule;
-use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_error::{Error, Kind, Result, ResultExt as _, one_line};
 use wasm2bpf::{Binding, Isa, Object, Options};
 
 use crate::console;
@@ -136,12 +136,12 @@ impl Module {
             wasm2bpf::Reason::Invalid(_) => Kind::BadInput,
             _ => Kind::Refused,
         };
-        Error::new(kind, refusal.to_string()).context(format!("compiling {}", self.file.display()))
+        Error::new(kind, one_line(&refusal.to_string())).context(format!("compiling {}", self.file.display()))
     }
 
     /// Reads and compiles the module.
     pub(crate) fn compile(&self) -> Result<(Vec<u8>, Object)> {
-        let bytes = std::fs::read(&self.file).context(|| format!("reading {}", self.file.display()))?;
+        let bytes = skep_admit::read_module(&self.file)?;
         let object = wasm2bpf::compile(&bytes, &self.options()).map_err(|refusal| self.refused(&refusal))?;
         Ok((bytes, object))
     }

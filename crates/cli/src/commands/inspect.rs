@@ -11,7 +11,7 @@ use skep_admit::{
     Admission, Inspection, KernelFit, Memory, Obstacle, Policy, Rejection, Signature, Slot, admit, inspect,
     read_module, rejections,
 };
-use skep_error::{Result, ResultExt as _, did_you_mean};
+use skep_error::{Result, ResultExt as _, did_you_mean, one_line};
 use skep_runtime::kernel_fit;
 
 use crate::console;
@@ -141,7 +141,7 @@ struct Report(String);
 impl Report {
     /// Adds a line: whatever a module's names hold, it is one line.
     fn line(&mut self, line: &str) {
-        self.0.push_str(&console::printable(&line.replace('\n', "\\n")));
+        self.0.push_str(&console::printable(&one_line(line)));
         self.0.push('\n');
     }
 

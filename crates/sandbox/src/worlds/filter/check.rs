@@ -7,7 +7,7 @@ use skep_abi::{
     hooks::ALLOC,
     surface::MEMORY,
 };
-use skep_error::{Error, Kind, Result, did_you_mean};
+use skep_error::{Error, Kind, Result, did_you_mean, one_line};
 use wasmtime::{ExternType, FuncType, MemoryType, Module};
 
 /// Where a module's memory comes from.
@@ -46,8 +46,12 @@ pub(super) fn check(module: &Module, policy: &FilterPolicy) -> Result<MemoryPlac
                 let known = [format!("{MODULE}.{}", LOG_LINE.name), format!("{MODULE}.{MEMORY}")];
                 let full = format!("{module}.{name}");
                 let near = did_you_mean(&full, known.iter().map(String::as_str));
-                return Err(Error::new(Kind::Refused, format!("it imports {full}, which world filter does not offer"))
-                    .help(format!("{near}; a filter has no WASI: build it without an operating system")));
+                let shown = one_line(&full);
+                return Err(Error::new(
+                    Kind::Refused,
+                    format!("it imports {shown}, which world filter does not offer"),
+                )
+                .help(format!("{near}; a filter has no WASI: build it without an operating system")));
             }
         }
     }

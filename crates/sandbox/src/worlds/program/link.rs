@@ -8,7 +8,7 @@ use skep_abi::{
         SHARED_MAP, SHARED_UNMAP, SHARED_WAIT, SURFACE,
     },
 };
-use skep_error::{Error, Kind, Result, did_you_mean};
+use skep_error::{Error, Kind, Result, did_you_mean, one_line};
 use wasmtime::{Caller, ExternType, FuncType, ImportType, Linker};
 
 use super::{
@@ -77,13 +77,15 @@ fn same_type(sig: &Sig, ty: &FuncType) -> bool {
 
 fn unknown(import: &ImportType<'_>) -> Error {
     let (module, name) = (import.module(), import.name());
+    let shown = format!("{module}.{name}");
+    let shown = one_line(&shown);
     let of_that_name = all().find(|known| known.name == name);
     // A misspelt function is most often one of the module that it is asked of.
     let asked_of = if module == MODULE_OLD { MODULE } else { module };
     let same_module = || all().filter(|known| known.module == asked_of).map(|known| known.name);
     let error = match (of_that_name, import.ty()) {
         (Some(known), ExternType::Func(ty)) if same_type(&known.sig, &ty) => {
-            let message = format!("the module imports {module}.{name}, which world program has in another module");
+            let message = format!("the module imports {shown}, which world program has in another module");
             Error::new(Kind::BadInput, message).help(format!("import it from module {}", known.module))
         }
         (Some(known), ExternType::Func(ty)) => {
@@ -91,18 +93,18 @@ fn unknown(import: &ImportType<'_>) -> Error {
                 types.map(|ty| ty.to_string()).collect::<Vec<_>>().join(", ")
             };
             let (takes, gives) = (names(&mut ty.params()), names(&mut ty.results()));
-            let message =
-                format!("the module imports {module}.{name} as ({takes}) -> ({gives}), which is no form of it");
+            let message = format!("the module imports {shown} as ({takes}) -> ({gives}), which is no form of it");
             Error::new(Kind::BadInput, message).help(format!("it is {} in module {}", known.sig, known.module))
         }
         (None, ExternType::Func(_)) => {
-            Error::new(Kind::BadInput, format!("the module imports {module}.{name}, which world program does not have"))
-                .help(match same_module().next() {
+            Error::new(Kind::BadInput, format!("the module imports {shown}, which world program does not have")).help(
+                match same_module().next() {
                     Some(_) => did_you_mean(name, same_module().collect::<Vec<_>>()),
                     None => did_you_mean(module, all().map(|known| known.module).chain([MODULE_OLD])),
-                })
+                },
+            )
         }
-        (_, other) => Error::new(Kind::BadInput, format!("the module imports {module}.{name}, a {}", what(&other)))
+        (_, other) => Error::new(Kind::BadInput, format!("the module imports {shown}, a {}", what(&other)))
             .help("world program gives functions alone: let the module define its own memory and tables"),
     };
     error.context("linking the module")
