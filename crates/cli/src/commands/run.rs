@@ -24,9 +24,11 @@ Examples:
   sudo skep run --dir /tmp/out::/out tool.wasm /out/log
   sudo skep run --policy /etc/skep/policy.toml bootstrap.wasm
 
-Exit status: the guest's own, its lowest eight bits. When the guest cannot run or is cut off:
-  1 refused by the policy, 2 usage, 65 bad module, 66 no such file, 71 refused by the kernel,
-  77 no privilege, 124 timed out, 130 interrupted, 134 the guest trapped.";
+Exit status: the guest's own, its lowest eight bits, also where the kernel refuses to load or
+  attach: the guest is told and ends as it likes. When the guest cannot run or is cut off:
+  1 refused by the policy, 2 usage, 65 bad module, 66 no such file, 69 this kernel or build cannot,
+  70 a defect of Skep, 71 refused by the kernel, 74 a system call failed, 77 no privilege,
+  124 timed out, 130 interrupted, 134 the guest trapped.";
 
 /// Arguments of `skep run`.
 #[derive(Debug, clap::Args)]
