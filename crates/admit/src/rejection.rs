@@ -113,7 +113,8 @@ impl Rejection {
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(one_line(&hint.into()).into_owned());
+        let hint: String = hint.into();
+        self.hint = Some(one_line(&hint).into_owned());
         self
     }
 

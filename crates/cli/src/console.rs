@@ -4,7 +4,7 @@ use std::{
     borrow::Cow,
     io::{IsTerminal as _, Write as _},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
     thread,
@@ -17,7 +17,8 @@ use rustix::{
 };
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
+    flag,
     iterator::Signals,
 };
 use skep_error::{Error, Kind, Result, ResultExt as _};
@@ -62,6 +63,12 @@ pub(crate) fn start(verbose: u8) {
     if let Some(error) = refused {
         note(&format!("SKEP_LOG is left out, it cannot be read: {error}"));
     }
+}
+
+/// Makes a file that may not grow (`ulimit -f`) an error of whoever writes it: the signal that comes with it would end the
+/// process. Where it cannot be caught, it stays as it was.
+pub(crate) fn outlive_file_limits() {
+    let _ = flag::register(SIGXFSZ, Arc::default());
 }
 
 /// Shows an error as a person reads it.

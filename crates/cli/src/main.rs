@@ -45,6 +45,7 @@ const STACK: usize = 8 << 20;
 fn main() -> ExitCode {
     let cli = Cli::parse_from(guest_args::separate(&Cli::command(), std::env::args_os().collect()));
     console::start(cli.verbose);
+    console::outlive_file_limits();
     // On a stack of its own size: guests run on it, whatever the limit is that this process was started with.
     let command = std::thread::Builder::new().stack_size(STACK).spawn(move || cli.command.run());
     let result = match command.map(std::thread::JoinHandle::join) {

@@ -53,6 +53,20 @@ fn a_full_standard_error_changes_nothing() {
 }
 
 #[test]
+fn a_module_runs_where_no_file_may_grow() {
+    let dir = tempfile::tempdir().unwrap();
+    // A name of its own, so that no cache has it.
+    let own = std::process::id();
+    let text = format!(r#"(module (memory (export "memory") 1) (func (export "_start")) (func (export "f{own}")))"#);
+    std::fs::write(dir.path().join("own.wasm"), wat::parse_str(text).unwrap()).unwrap();
+    let script = r#"ulimit -f 0 && exec "$0" run own.wasm"#;
+    let mut command = Command::new("sh");
+    command.current_dir(dir.path()).args(["-c", script, env!("CARGO_BIN_EXE_skep")]).env("XDG_CACHE_HOME", dir.path());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{:?} {}", output.status, String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn keys_and_signatures_of_files_whose_names_are_no_text() {
     let dir = tempfile::tempdir().unwrap();
     let (key, module) = (OsStr::from_bytes(b"k\xff"), OsStr::from_bytes(b"m\xff"));

@@ -36,7 +36,7 @@ kinds! {
     Io, 74, "An operating system call on a file or a terminal failed.";
     Permission, 77, "The user lacks the privilege.";
     TimedOut, 124, "A time limit ended the run.";
-    Interrupted, 130, "Ctrl-C or SIGTERM ended the run before its end.";
+    Interrupted, 130, "Ctrl-C, SIGTERM or SIGHUP ended the run before its end.";
     Trap, 134, "The guest trapped.";
 }
 

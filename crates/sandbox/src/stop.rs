@@ -15,7 +15,7 @@ use skep_error::{Result, ResultExt as _};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Reason {
-    /// Ctrl-C or SIGTERM.
+    /// Ctrl-C, SIGTERM or SIGHUP.
     Interrupted = 1,
     /// The time given to the run is over.
     TimedOut = 2,

@@ -23,8 +23,13 @@ fn unprivileged() -> Command {
     if !is_root() {
         return Command::new(skep());
     }
+    as_nobody("--inh-caps=-all")
+}
+
+/// `skep` as nobody, with those capabilities; root alone can do that.
+fn as_nobody(capabilities: &str) -> Command {
     let mut shell = Command::new("sh");
-    let ids = format!("--reuid {NOBODY} --regid {NOBODY} --clear-groups --inh-caps=-all");
+    let ids = format!("--reuid {NOBODY} --regid {NOBODY} --clear-groups {capabilities}");
     let script = format!("exec 9<\"$0\" && exec setpriv {ids} /proc/self/fd/9 \"$@\"");
     shell.arg("-c").arg(script).arg(skep());
     shell
@@ -246,4 +251,31 @@ fn doctor_tells_a_user_without_privilege_what_is_lacking() {
     let xdp = report.as_array().unwrap().iter().find(|row| row["name"] == "xdp").unwrap();
     assert_eq!(xdp["verdict"], "no", "{xdp}");
     assert!(xdp["fix"].as_str().is_some_and(|fix| fix.contains("CAP_") || fix.contains("sudo")), "{xdp}");
+}
+
+#[test]
+fn kernel_a_capability_that_is_lacking_among_others_is_named() {
+    if !kernel_gate("some capabilities and not others, by loading programs") {
+        return;
+    }
+    let some = || as_nobody("--inh-caps=-all,+bpf,+perfmon --ambient-caps=-all,+bpf,+perfmon");
+    let report = doctor(some());
+    let row = |area: &str, name: &str| {
+        let mut rows = report.as_array().unwrap().iter();
+        rows.find(|row| row["area"] == area && row["name"] == name).unwrap_or_else(|| panic!("no {name}")).clone()
+    };
+    assert_eq!(row("programs", "tracepoint")["verdict"], "yes", "{report:#}");
+    for (area, name) in [("programs", "xdp"), ("programs", "tc"), ("maps", "sockmap")] {
+        let row = row(area, name);
+        assert_eq!(row["reason"], "no-capability", "{row}");
+        assert!(row["why"].as_str().unwrap().contains("CAP_NET_ADMIN"), "{row}");
+    }
+    let place = Place::new();
+    let module = place.dir.path().join("xdp-count.wasm");
+    fs::copy(example("xdp-count"), &module).unwrap();
+    let mut run = some();
+    run.args(["run", "--no-cache", "--timeout", "20s"]).arg(&module).arg("lo");
+    let finished = Run::start(run).finish();
+    assert!(finished.stderr.contains("CAP_NET_ADMIN is lacking"), "{finished:#?}");
+    assert!(!finished.stderr.contains("policy"), "{finished:#?}");
 }

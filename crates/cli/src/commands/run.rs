@@ -24,9 +24,11 @@ Examples:
   sudo skep run --dir /tmp/out::/out tool.wasm /out/log
   sudo skep run --policy /etc/skep/policy.toml bootstrap.wasm
 
-Exit status: the guest's own, its lowest eight bits. When the guest cannot run or is cut off:
-  1 refused by the policy, 2 usage, 65 bad module, 66 no such file, 71 refused by the kernel,
-  77 no privilege, 124 timed out, 130 interrupted, 134 the guest trapped.";
+Exit status: the guest's own, its lowest eight bits, also where the kernel refuses to load or
+  attach: the guest is told and ends as it likes. When the guest cannot run or is cut off:
+  1 refused by the policy, 2 usage, 65 bad module, 66 no such file, 69 this kernel or build cannot,
+  70 a defect of Skep, 71 refused by the kernel, 74 a system call failed, 77 no privilege,
+  124 timed out, 130 interrupted, 134 the guest trapped.";
 
 /// Arguments of `skep run`.
 #[derive(Debug, clap::Args)]
@@ -44,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     timeout: Option<Duration>,
 
-    /// Bytes of memory that the guest may take, such as 64M
+    /// Bytes of memory that the guest may take, such as 64M; 1G unless given
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     max_memory: Option<usize>,
 
@@ -137,12 +139,13 @@ pub(super) fn parse_time(text: &str) -> Result<Duration, humantime::DurationErro
 fn parse_bytes(text: &str) -> Result<usize> {
     let bad = || Error::new(Kind::Usage, "write it as a number of bytes, or with K, M or G");
     let upper = text.to_ascii_uppercase();
-    let digits = upper.trim_end_matches(['B', 'I']);
-    let (digits, shift) = match digits.as_bytes().last() {
-        Some(b'K') => (&digits[..digits.len() - 1], 10),
-        Some(b'M') => (&digits[..digits.len() - 1], 20),
-        Some(b'G') => (&digits[..digits.len() - 1], 30),
-        _ => (digits, 0),
+    let (digits, unit) = upper.split_at(upper.find(|c: char| !c.is_ascii_digit()).unwrap_or(upper.len()));
+    let shift = match unit {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err(bad()),
     };
     let number: usize = digits.parse().map_err(|_| bad())?;
     number.checked_mul(1 << shift).filter(|&bytes| bytes > 0).ok_or_else(bad)
@@ -187,7 +190,8 @@ mod tests {
         assert_eq!(parse_bytes("64M").unwrap(), 64 << 20);
         assert_eq!(parse_bytes("2GiB").unwrap(), 2 << 30);
         assert_eq!(parse_bytes("4096").unwrap(), 4096);
-        for bad in ["", "0", "M", "-1", "99999999999999G"] {
+        assert_eq!(parse_bytes("16kb").unwrap(), 16 << 10);
+        for bad in ["", "0", "M", "-1", "64BBBIIIB", "64IB", "1MM", "1.5G", "99999999999999G"] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }

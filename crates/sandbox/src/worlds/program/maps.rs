@@ -181,8 +181,12 @@ fn update_with_descriptor(
 }
 
 fn keys_are_descriptors(info: &MapInfo) -> bool {
-    const STORAGES: [u32; 4] = [24, 28, 29, 32];
-    STORAGES.contains(&info.kind)
+    // Of `enum bpf_map_type`: local storage of sockets, inodes, tasks and control groups.
+    const SK_STORAGE: u32 = 24;
+    const INODE_STORAGE: u32 = 28;
+    const TASK_STORAGE: u32 = 29;
+    const CGRP_STORAGE: u32 = 32;
+    matches!(info.kind, SK_STORAGE | INODE_STORAGE | TASK_STORAGE | CGRP_STORAGE)
 }
 
 fn foreign_descriptors(what: &str) -> Error {
