@@ -21,9 +21,9 @@ run_guest() {
     guest=$!
 }
 
-# end_guest: Ctrl-C, as a person would.
+# end_guest: asks it to end. A shell without job control lets what it starts in the background ignore Ctrl-C.
 end_guest() {
-    kill -INT $guest
+    kill -TERM $guest
     wait $guest || status=$?
     echo "skep ended with ${status:-0}"
     cat "$out"
