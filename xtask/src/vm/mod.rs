@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(last = true)]
     filter: Option<String>,
     /// Give up on a kernel after this many seconds
-    #[arg(long, default_value_t = 900)]
+    #[arg(long, default_value_t = 300)]
     limit: u64,
     /// Use this skep instead of building one
     #[arg(long)]

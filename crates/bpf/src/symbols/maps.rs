@@ -16,6 +16,9 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Processes whose maps are kept at most, before everything is forgotten.
 const PROCESSES: usize = 4096;
 
+/// Files of which it is known whether they are there at most, before that is forgotten.
+const FILES: usize = 4096;
+
 /// Code of a file, mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
@@ -58,6 +61,9 @@ impl FilesThere {
             Some(&(looked, there)) if looked.elapsed() < FRESH => there,
             _ => {
                 let there = file.is_there();
+                if self.0.len() >= FILES {
+                    self.0.clear();
+                }
                 self.0.insert(file.path.clone(), (Instant::now(), there));
                 there
             }
@@ -94,6 +100,7 @@ impl KeptMaps {
         }
         if self.processes.len() >= PROCESSES {
             self.processes.clear();
+            self.files.clear();
         }
         self.processes.insert(pid, (Instant::now(), maps));
     }
