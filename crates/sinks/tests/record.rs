@@ -51,6 +51,10 @@ impl Source for Numbers {
         42
     }
 
+    fn lost_in_queue(&self) -> u64 {
+        7
+    }
+
     fn stacks(&self) -> StackTable {
         self.stacks.clone()
     }
@@ -100,6 +104,23 @@ fn a_recording_comes_back_as_it_was() {
     assert_eq!(source.stacks().get(9).unwrap()[0].name, "f9");
     assert_eq!(source.schema(), &context::schema());
     assert!(bytes.len() < all.len() / 4, "{} bytes", bytes.len());
+}
+
+#[test]
+fn what_a_recorder_lost_is_lost_to_its_replay_and_to_a_recording_of_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("lossy.skep");
+    let mut bytes = recorded(100);
+    for _ in 0..2 {
+        std::fs::write(&path, &bytes).unwrap();
+        let (output, again) = Output::memory();
+        let summary = Pipeline::new(Box::new(RecordSource::open(&path).unwrap()))
+            .sink(Format::Record.sink(output, &Options::default()))
+            .run(&Default::default(), |_| {})
+            .unwrap();
+        assert_eq!((summary.lost.kernel, summary.lost.queue), (42, 7));
+        bytes = std::mem::take(&mut again.lock().unwrap());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use skep_suite::{Finished, Run, kernel_gate};
@@ -307,4 +307,20 @@ fn kernel_a_process_that_never_was_is_said_and_one_that_ends_ends_the_run() {
     child.wait().unwrap();
     let finished = run.join().unwrap();
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+}
+
+#[test]
+fn kernel_a_process_that_nobody_has_waited_for_has_ended_all_the_same() {
+    if !kernel_gate("profile of a process that is not waited for") {
+        return;
+    }
+    let mut child = process::Command::new("sleep").arg("1").spawn().unwrap();
+    let pid = child.id().to_string();
+    let start = Instant::now();
+    let first = Run::skep(["profile", "cpu", "--pid", &pid, "-d", "50s"]).finish();
+    assert_eq!(first.code, Some(0), "{}", first.stderr);
+    assert!(start.elapsed() < Duration::from_secs(40), "it went on for {:?}", start.elapsed());
+    let second = Run::skep(["profile", "cpu", "--pid", &pid, "-d", "50s"]).finish();
+    assert!(second.code == Some(66) && second.stderr.contains("has ended"), "{}", second.stderr);
+    child.wait().unwrap();
 }

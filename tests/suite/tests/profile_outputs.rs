@@ -251,3 +251,27 @@ fn kernel_a_run_that_is_told_that_it_is_enough_ends_well() {
         assert!(finished.stderr.contains(" events, "), "{}", finished.stderr);
     }
 }
+
+#[test]
+fn kernel_a_second_signal_ends_a_run_whose_output_takes_nothing() {
+    if !kernel_gate("a trace into a pipe that nobody reads") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("stuck.jsonl");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+    let reader = rustix::fs::open(&pipe, flags, rustix::fs::Mode::empty()).unwrap();
+    let busy = Program::start(&mut busy_calls());
+    let run = Run::skep(["trace", "syscall", "--pid", &busy.pid(), "-o", pipe.to_str().unwrap()]);
+    // A pipe holds 64 KiB.
+    wait_until("the pipe is full", || rustix::io::ioctl_fionread(&reader).unwrap() > 60_000);
+    let stat = format!("/proc/{}/stat", run.pid());
+    wait_until("it has ended", || {
+        run.signal(Signal::TERM);
+        fs::read_to_string(&stat).unwrap().contains(") Z ")
+    });
+    let ended = run.finish();
+    assert_eq!(ended.code, Some(130), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ended at once, by a second signal"), "{}", ended.stderr);
+}

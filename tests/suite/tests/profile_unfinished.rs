@@ -1,7 +1,11 @@
 //! What is under way when a run ends, and may have been all the time: a thread that is stuck is what one looks for.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
+use rustix::process::Signal;
 use skep_suite::{Finished, Run, kernel_gate};
 
 /// Three threads that wait for ever, from before any run: for a mutex, for a condition variable, for bytes of a pipe. The first says
@@ -133,4 +137,59 @@ fn kernel_time_off_the_cpu_is_shown_of_who_never_was_on_it() {
     assert!(folded.contains("main;") || folded.contains("stuck_on_a_lock"), "{folded}");
     let other = rows(&skep(&["profile", "offcpu", "--comm", "in-read", "--format", "jsonl"], run.pid()));
     assert!(other.len() == 1 && other[0]["comm"] == "in-read", "{other:?}");
+}
+
+/// Waits for a futex a millisecond at a time until its input ends, and then, when it has said so, once for two seconds.
+const TIMED: &str = r#"
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+static int word = 7;
+static void wait_for(time_t s, long ns) { struct timespec t = {s, ns}; syscall(SYS_futex, &word, FUTEX_WAIT, 7, &t, NULL, 0); }
+int main(void) {
+    struct pollfd input = {0, POLLIN, 0};
+    while (poll(&input, 1, 0) == 0) wait_for(0, 1000000);
+    printf("two seconds\n");
+    fflush(stdout);
+    wait_for(2, 0);
+}
+"#;
+
+#[test]
+fn kernel_a_wait_that_a_stop_interrupts_is_one_wait() {
+    if !kernel_gate("a wait that a stop interrupts") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (source, program) = (dir.path().join("timed.c"), dir.path().join("timed"));
+    fs::write(&source, TIMED).unwrap();
+    assert!(Command::new("cc").arg("-o").arg(&program).arg(&source).status().unwrap().success());
+    let mut command = Command::new(&program);
+    command.stdin(Stdio::piped());
+    let mut waits = Run::start(command);
+    let pid = waits.pid().to_string();
+    let mut traced = Run::skep(["trace", "lock", "--pid", &pid, "-d", "50s", "--format", "jsonl"]);
+    traced.wait_for("the first of the short waits", |line| line.contains("wait_ns"));
+    waits.end_input();
+    waits.wait_for("the long one", |line| line == "two seconds");
+    let is =
+        |state: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(&format!("(timed) {state}"));
+    let comes = |state: &str| {
+        while !is(state) {
+            std::thread::yield_now();
+        }
+    };
+    comes("S");
+    waits.signal(Signal::STOP);
+    comes("T");
+    waits.signal(Signal::CONT);
+    assert_eq!(waits.finish().code, Some(0));
+    let traced = traced.finish();
+    assert_eq!(traced.code, Some(0), "{}", traced.stderr);
+    let rows = traced.stdout.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let long: Vec<u64> = rows.filter_map(|row| row["wait_ns"].as_u64()).filter(|wait| *wait > 500_000_000).collect();
+    assert!(long.len() == 1 && long[0] >= 2_000_000_000, "{long:?}");
 }
