@@ -43,4 +43,13 @@ static inline void print_result(const char *what, uint64_t count, uint64_t ns)
 	       (double)ns / (double)(count ? count : 1), (double)count * 1e6 / (double)(ns ? ns : 1));
 }
 
+/* Of records that lay there when they were asked for, `drain_ns_each` is the time of one: it has what is done before the
+ * first. Of records that came later, `ns_each` is. */
+static inline void print_records(uint64_t count, uint64_t asked, uint64_t first)
+{
+	uint64_t now = now_ns();
+	printf("drain_ns_each=%.3f ", (double)(now - asked) / (double)(count ? count : 1));
+	print_result("records", count, now - first);
+}
+
 #endif

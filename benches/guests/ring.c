@@ -4,13 +4,13 @@
 #include "../bench.h"
 #include "ring.h"
 
-static uint64_t taken, sum, start;
+static uint64_t taken, sum, first;
 
 static int take(void *ctx, void *data, size_t size)
 {
 	const struct record *r = data;
 	if (!taken++)
-		start = now_ns();
+		first = now_ns();
 	sum += r->seq ^ r->payload[6];
 	return 0;
 }
@@ -25,10 +25,11 @@ int main(void)
 	CHECK(buffer && bpf_buffer__poll(buffer, 1) == 0, "open the buffer");
 	printf("ready\n");
 	while ((count = next_count())) {
+		uint64_t asked = now_ns();
 		taken = 0;
 		while (taken < count)
 			CHECK(bpf_buffer__poll(buffer, 100) == 0, "poll");
-		print_result("records", taken, now_ns() - start);
+		print_records(taken, asked, first);
 	}
 	fprintf(stderr, "sum %llu\n", (unsigned long long)sum);
 	return 0;

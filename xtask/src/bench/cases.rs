@@ -115,7 +115,7 @@ fn drain(programs: &Programs) -> Result<Vec<Row>> {
             // Each worker has a ring of its own, and one call fills them all.
             fire(programs, CALLS, RECORDS)?;
         }
-        workers[turn].ask(CALLS * RECORDS)
+        workers[turn].drain(CALLS * RECORDS)
     })?;
     for worker in workers {
         worker.end()?;

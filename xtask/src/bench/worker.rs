@@ -56,14 +56,24 @@ impl Worker {
 
     /// What a unit of work took, in ns, from its next line.
     pub(super) fn ns_each(&mut self) -> Result<f64> {
-        let line = self.line()?;
-        value(&line, "ns_each").ok_or_else(|| self.odd(&line))
+        self.pair("ns_each")
     }
 
     /// Both: what a unit of that much work takes.
     pub(super) fn ask(&mut self, count: u64) -> Result<f64> {
         self.tell(count)?;
         self.ns_each()
+    }
+
+    /// What one of so many records takes that lie there already, in ns: also what is done before the first of them.
+    pub(super) fn drain(&mut self, count: u64) -> Result<f64> {
+        self.tell(count)?;
+        self.pair("drain_ns_each")
+    }
+
+    fn pair(&mut self, name: &str) -> Result<f64> {
+        let line = self.line()?;
+        value(&line, name).ok_or_else(|| self.odd(&line))
     }
 
     /// Its peak resident memory so far, in KiB.

@@ -17,31 +17,46 @@ const BUSY: u32 = 1 << 31;
 /// Given up by the program (`BPF_RINGBUF_DISCARD_BIT`).
 const DISCARDED: u32 = 1 << 30;
 
-/// The positions between which `ring`, a mapping of a ring buffer with `size` bytes of data, has records that are wholly
-/// written. What was written before a record was submitted is seen by whoever reads it after this call. This pass is quick
-/// because nothing stands between two headers, and it brings the records nearer: one long pass does that better than many
-/// short ones.
+/// The positions between which `ring`, a mapping of a ring buffer with `size` bytes of data, has records for a reader that
+/// looks at their headers in order, and stops at the first that is not submitted. What was written before a record was
+/// submitted is seen by a reader whose loads keep their order, as all do on x86-64; elsewhere the positions end at the first
+/// record that is not submitted yet, and what the others hold is seen by whoever reads it after this call.
 ///
 /// The layout is the kernel's (kernel/bpf/ringbuf.c, Linux 5.8). A mapping that is too short has no records.
-pub(crate) fn committed(ring: &[u8], size: u32) -> Range<u64> {
+pub(crate) fn available(ring: &[u8], size: u32) -> Range<u64> {
+    let reserved = reserved(ring, size);
+    if cfg!(target_arch = "x86_64") { reserved } else { submitted(ring, size, reserved) }
+}
+
+/// How far the records are consumed. A guest may have this position in its memory, and write there what it likes.
+pub(crate) fn consumed(ring: &[u8]) -> u64 {
+    position(ring, 0)
+}
+
+/// The positions between which space for records was given out.
+fn reserved(ring: &[u8], size: u32) -> Range<u64> {
     if ring.len() < RING_DATA + 2 * size as usize || !size.is_power_of_two() {
         return 0..0;
     }
-    let start = position(ring, 0);
+    let start = consumed(ring);
     let producer = position(ring, PAGE);
-    // The guest may have the consumer's position in its memory, and write there what it likes.
     if !start.is_multiple_of(8) || producer.wrapping_sub(start) > u64::from(size) {
         return 0..0;
     }
-    let mut end = start;
-    while end < producer {
+    start..producer
+}
+
+/// Those of them before the first record that is not submitted.
+fn submitted(ring: &[u8], size: u32, reserved: Range<u64>) -> Range<u64> {
+    let mut end = reserved.start;
+    while end < reserved.end {
         let header = header(ring, RING_DATA + (end & u64::from(size - 1)) as usize);
         if header & BUSY != 0 {
             break;
         }
         end += (u64::from(header & !DISCARDED) + HEADER).next_multiple_of(8);
     }
-    start..end
+    reserved.start..end
 }
 
 fn position(ring: &[u8], at: usize) -> u64 {
@@ -79,7 +94,7 @@ mod tests {
     fn of(words: &[u64]) -> Range<u64> {
         // SAFETY: plain integers seen as bytes.
         let bytes = unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) };
-        committed(bytes, SIZE)
+        submitted(bytes, SIZE, reserved(bytes, SIZE))
     }
 
     #[test]
@@ -109,6 +124,6 @@ mod tests {
 
     #[test]
     fn a_mapping_that_is_too_short_has_no_records() {
-        assert_eq!(committed(&[0; 64], SIZE), 0..0);
+        assert_eq!(available(&[0; 64], SIZE), 0..0);
     }
 }

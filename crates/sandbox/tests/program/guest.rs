@@ -25,6 +25,7 @@ const FRAME: &str = r#"
   (import "wasm_bpf" "wasm_bpf_map_operate" (func $operate OPERATE))
   (import "skep_bpf" "iter_read" (func $iter_read (param i64 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
   (memory (export "memory") 1)
   (data (i32.const 16) "object")

@@ -135,6 +135,37 @@ fn nothing_behind_a_busy_record_is_seen_before_it_is_submitted() {
 }
 
 #[test]
+fn delivery_stops_at_the_first_busy_record_whatever_its_length() {
+    for len in 0..=70 {
+        for before in 0..3 {
+            let (fake, ring) = with_ring(FakeRing::starting(SIZE, 4000));
+            let expected: Vec<_> = (0..before).map(|n| record(n, 40)).collect();
+            ring.put_all(&expected);
+            let busy = ring.put(&record(9, len), Fate::Busy);
+            ring.put(&record(3, 40), Fate::Submitted);
+            assert_eq!(records(&run(&fake, &guest(0, 256))), (expected, 0), "{before} before one of {len} bytes");
+            assert_eq!(ring.consumed(), busy);
+        }
+    }
+}
+
+#[test]
+fn a_callback_may_be_a_function_of_the_hosts() {
+    let (fake, ring) = with_ring(FakeRing::starting(SIZE, 0));
+    ring.put_all(&[record(1, 40), record(2, 8)]);
+    let guest = r#"(table (export "__indirect_function_table") 2 funcref)
+        (elem (i32.const 1) $unlink)
+        (func (export "_start") (local $o i64)
+            (local.set $o (call $object))
+            (call $say (call $poll (local.get $o) (call $map (local.get $o) (i32.const 64))
+                (i32.const 1) (i32.const 5) (i32.const 4096) (i32.const 256) (i32.const 1))))"#;
+    let ran = run(&fake, guest);
+    assert!(matches!(ran.result, Ok(0)), "{:?}", ran.result);
+    assert_eq!(ran.said, 0i64.to_le_bytes(), "WASI's EBADF is positive: it breaks nothing off");
+    assert_eq!(ring.consumed(), ring.produced());
+}
+
+#[test]
 fn a_callback_that_breaks_off_loses_nothing() {
     for every in 1..8 {
         let (fake, ring) = with_ring(FakeRing::starting(SIZE, 3000));
@@ -152,9 +183,10 @@ fn a_callback_that_breaks_off_loses_nothing() {
 
 #[test]
 fn a_record_longer_than_the_guests_room_is_cut_and_the_next_begins_where_it_should() {
-    for max in [0, 1, 7, 8, 31, 33, 100, 199] {
+    for max in [0, 1, 7, 8, 31, 32, 33, 47, 63, 64, 65, 100, 199] {
         let (fake, ring) = with_ring(FakeRing::starting(SIZE, 0));
-        let whole: Vec<_> = [200, 5, 101, 0, 33].into_iter().enumerate().map(|(n, len)| record(n, len)).collect();
+        let lens = [200, 5, 101, 0, 33, 32, 48, 47, 49, 63, 64, 65];
+        let whole: Vec<_> = lens.into_iter().enumerate().map(|(n, len)| record(n, len)).collect();
         ring.put_all(&whole);
         let cut: Vec<_> = whole.iter().map(|record| record[..record.len().min(max)].to_vec()).collect();
         assert_eq!(records(&run(&fake, &guest(0, max as u32))), (cut, 0), "at most {max}");
