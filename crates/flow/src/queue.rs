@@ -15,6 +15,9 @@ use std::{
 const DEPTH: usize = 4096;
 /// Bytes of records and columns that wait for them at most; one batch may wait whatever its size.
 const BYTES: usize = 16 * 1024 * 1024;
+/// How long a live source is held up by a full queue: meanwhile its events wait in the kernel's buffer, and sinks that are
+/// only somewhat slow lose none. Shorter than what a batch may take, for a run's end waits for it.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// The time without a batch after which sinks are told.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,8 @@ struct State {
     closed: bool,
     /// Nobody takes anything any more.
     gone: bool,
+    /// Nothing was taken in all the time that the last sender was held up; the next one is not.
+    stalled: bool,
 }
 
 impl State {
@@ -66,22 +71,25 @@ impl Queue {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, most: Duration) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, most).unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
 
-    /// With `wait`, waits for room.
-    fn push(&self, batch: Batch<'static>, wait: bool) -> Sent {
+    /// Waits for room, for at most `patience`; `None` is as long as it takes.
+    fn push(&self, batch: Batch<'static>, patience: Option<Duration>) -> Sent {
         let bytes = batch.bytes();
         let mut state = self.lock();
-        while wait && !state.gone && !state.has_room(bytes) {
-            state = self.wait(state);
+        let start = Instant::now();
+        while !state.gone && !state.has_room(bytes) {
+            let left = patience.map_or(IDLE, |patience| patience.saturating_sub(start.elapsed()));
+            if patience.is_some() && (state.stalled || left.is_zero()) {
+                state.stalled = true;
+                return Sent::Lost;
+            }
+            state = self.wait(state, left);
         }
         if state.gone {
             return Sent::Gone;
-        }
-        if !state.has_room(bytes) {
-            return Sent::Lost;
         }
         state.bytes += bytes;
         state.batches.push_back(batch);
@@ -96,6 +104,7 @@ impl Queue {
         loop {
             if let Some(batch) = state.batches.pop_front() {
                 state.bytes -= batch.bytes();
+                state.stalled = false;
                 self.changed.notify_all();
                 return Popped::Batch(batch);
             }
@@ -106,8 +115,7 @@ impl Queue {
             if left.is_zero() {
                 return Popped::Nothing;
             }
-            let waited = self.changed.wait_timeout(state, left);
-            state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+            state = self.wait(state, left);
         }
     }
 
@@ -152,17 +160,17 @@ pub(crate) struct SinkThread {
     thread: JoinHandle<Result<()>>,
     /// Set before the queue closes; the sinks read it in `finish`.
     summary: Arc<OnceLock<Summary>>,
-    wait: bool,
+    patience: Option<Duration>,
 }
 
 impl SinkThread {
     /// Binds the sinks here, so that an output that cannot be written is known before the run, then starts their thread.
-    /// `wait` says whether a full queue blocks the sender or loses the batch.
+    /// A full queue holds the sender up until there is room, or a moment only where events are lost meanwhile (`live`).
     pub(crate) fn start(
         mut sinks: Vec<Box<dyn Sink>>,
         schema: Arc<Schema>,
         stacks: &StackTable,
-        wait: bool,
+        live: bool,
     ) -> Result<Self> {
         for sink in &mut sinks {
             let name = sink.name().to_owned();
@@ -191,12 +199,12 @@ impl SinkThread {
         };
         let thread = std::thread::Builder::new().name("sinks".into()).spawn(work);
         let thread = thread.context(|| "starting the thread of the sinks")?;
-        Ok(Self { queue, thread, summary, wait })
+        Ok(Self { queue, thread, summary, patience: live.then_some(PATIENCE) })
     }
 
     /// Hands a batch over.
     pub(crate) fn send(&self, batch: Batch<'static>) -> Sent {
-        self.queue.push(batch, self.wait)
+        self.queue.push(batch, self.patience)
     }
 
     /// Tells the sinks that nothing follows and waits for them.
@@ -223,16 +231,19 @@ mod tests {
         }
     }
 
+    /// How long a sender waits that is not to wait.
+    const NOT_AT_ALL: Option<Duration> = Some(Duration::ZERO);
+
     #[test]
     fn a_queue_is_bounded_by_bytes_and_by_batches_and_counts_what_it_loses() {
         let queue = Queue::default();
-        assert_eq!(queue.push(batch(BYTES + 8), false), Sent::Queued, "one batch may wait whatever its size");
-        assert_eq!(queue.push(batch(16), false), Sent::Lost);
+        assert_eq!(queue.push(batch(BYTES + 8), NOT_AT_ALL), Sent::Queued, "one batch may wait whatever its size");
+        assert_eq!(queue.push(batch(16), NOT_AT_ALL), Sent::Lost);
         assert_eq!(popped(&queue), Some(BYTES + 8));
         for _ in 0..DEPTH {
-            assert_eq!(queue.push(batch(8), false), Sent::Queued);
+            assert_eq!(queue.push(batch(8), NOT_AT_ALL), Sent::Queued);
         }
-        assert_eq!(queue.push(batch(8), false), Sent::Lost);
+        assert_eq!(queue.push(batch(8), NOT_AT_ALL), Sent::Lost);
         queue.close();
         assert_eq!(std::iter::from_fn(|| popped(&queue)).count(), DEPTH);
         assert_eq!(queue.lock().bytes, 0);
@@ -242,12 +253,29 @@ mod tests {
     fn who_waits_for_room_is_woken_by_a_batch_taken_and_by_the_takers_end() {
         let queue: Arc<Queue> = Arc::default();
         let taker = Taker(queue.clone());
-        queue.push(batch(BYTES), true);
+        queue.push(batch(BYTES), None);
         let other = queue.clone();
-        let sender = std::thread::spawn(move || (other.push(batch(BYTES), true), other.push(batch(BYTES), true)));
+        let sender = std::thread::spawn(move || (other.push(batch(BYTES), None), other.push(batch(BYTES), None)));
         assert_eq!(popped(&taker.0), Some(BYTES));
         drop(taker);
         let (first, second) = sender.join().unwrap();
         assert!(first != Sent::Lost && second == Sent::Gone);
+    }
+
+    #[test]
+    fn a_live_source_is_held_up_as_long_as_something_is_taken() {
+        let queue: Arc<Queue> = Arc::default();
+        queue.push(batch(BYTES), None);
+        let other = queue.clone();
+        let minute = Some(Duration::from_secs(60));
+        let sender = std::thread::spawn(move || other.push(batch(BYTES), minute));
+        assert_eq!(popped(&queue), Some(BYTES));
+        assert_eq!(sender.join().unwrap(), Sent::Queued);
+        // Nothing is taken: the first sender finds that out, the second is not held up, and what is taken ends it.
+        assert_eq!(queue.push(batch(8), Some(Duration::from_millis(1))), Sent::Lost);
+        assert_eq!(queue.push(batch(8), minute), Sent::Lost);
+        assert_eq!(popped(&queue), Some(BYTES));
+        assert_eq!(queue.push(batch(BYTES), minute), Sent::Queued);
+        assert!(!queue.lock().stalled);
     }
 }
