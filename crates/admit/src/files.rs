@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use skep_error::{Error, Kind, Result, ResultExt as _};
+use skep_error::{Error, Kind, Result, ResultExt as _, nearest, one_line};
 
 use crate::limits::MAX_MODULE;
 
@@ -28,8 +28,25 @@ pub fn beside(path: &Path, ending: &str) -> PathBuf {
 /// `Io` and its like where it cannot be read; `BadInput` above [`MAX_MODULE`] bytes.
 pub fn read_module(path: &Path) -> Result<Vec<u8>> {
     let doing = || format!("reading {}", path.display());
-    let file = File::open(path).context(doing)?;
+    let file = File::open(path).context(doing).map_err(|error| with_near(error, path))?;
     read(file, MAX_MODULE).map_err(|error| error.context(doing()))
+}
+
+/// Says which file was meant, where one of nearly that name lies in the same directory.
+pub fn with_near(error: Error, path: &Path) -> Error {
+    /// Names of a directory that are looked at.
+    const NAMES: usize = 4096;
+    let near = || {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let names = fs::read_dir(directory).ok()?.take(NAMES).flatten();
+        let names: Vec<_> = names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let near = nearest(path.file_name()?.to_str()?, names.iter().map(String::as_str))?;
+        Some(path.with_file_name(near))
+    };
+    match (error.kind() == Kind::NotFound).then(near).flatten() {
+        Some(near) => error.help(format!("did you mean {}?", one_line(&near.to_string_lossy()))),
+        None => error,
+    }
 }
 
 /// The text of a key or a signature, which may be a pipe.

@@ -33,7 +33,7 @@ mod signature;
 pub use admission::{Admission, Slot, admit, admit_with, rejections};
 pub use budget::{Budget, Ceiling};
 pub use features::Feature;
-pub use files::{beside, read_module, read_text};
+pub use files::{beside, read_module, read_text, with_near};
 pub use hooks::{BudgetRequest, Failure, Fingerprint, HookMetadata, Metadata};
 pub use inspect::inspect;
 pub use inspection::{Export, Extern, FuncType, Import, Inspection, KernelFit, Memory, Obstacle, Section, Table, Ty};

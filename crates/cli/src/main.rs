@@ -11,10 +11,13 @@ mod guest_args;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser};
+use clap::{
+    CommandFactory as _, Parser,
+    error::{ContextKind, ContextValue},
+};
 
 use commands::Command;
-use skep_error::{Error, Kind};
+use skep_error::{Error, Kind, Result, nearest};
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -43,11 +46,8 @@ struct Cli {
 const STACK: usize = 8 << 20;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse_from(guest_args::separate(&Cli::command(), std::env::args_os().collect()));
-    console::start(cli.verbose);
-    console::outlive_file_limits();
     // On a stack of its own size: guests run on it, whatever the limit is that this process was started with.
-    let command = std::thread::Builder::new().stack_size(STACK).spawn(move || cli.command.run());
+    let command = std::thread::Builder::new().stack_size(STACK).spawn(run);
     let result = match command.map(std::thread::JoinHandle::join) {
         Ok(Ok(result)) => result,
         // The panic's own message says where.
@@ -61,4 +61,28 @@ fn main() -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+fn run() -> Result<u8> {
+    let args = guest_args::separate(&Cli::command(), std::env::args_os().collect());
+    let cli = Cli::try_parse_from(args).unwrap_or_else(|error| with_near_command(error).exit());
+    console::start(cli.verbose);
+    console::outlive_file_limits();
+    cli.command.run()
+}
+
+/// Names the command that was meant also where clap sees no likeness, as in `rnu`.
+fn with_near_command(mut error: clap::Error) -> clap::Error {
+    if error.get(ContextKind::SuggestedSubcommand).is_none()
+        && let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        let cli = Cli::command();
+        let words: Vec<_> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let parent = words.iter().fold(&cli, |command, word| command.find_subcommand(word).unwrap_or(command));
+        if let Some(near) = nearest(given, parent.get_subcommands().map(clap::Command::get_name)) {
+            let near = ContextValue::Strings(vec![near.to_owned()]);
+            error.insert(ContextKind::SuggestedSubcommand, near);
+        }
+    }
+    error
 }

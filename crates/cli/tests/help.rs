@@ -26,6 +26,29 @@ fn an_unknown_option_is_a_usage_error_with_a_suggestion() {
 }
 
 #[test]
+fn a_command_and_a_file_that_are_nearly_right_get_a_suggestion() {
+    let bootstrap = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bootstrap/bootstrp.wasm");
+    for (args, code, meant) in [
+        (["rnu", "x"].as_slice(), 2, "'run'"),
+        (&["profile", "cup"], 2, "'cpu'"),
+        (&["-v", "profile", "loc"], 2, "'lock'"),
+        (&["run", bootstrap], 66, "did you mean"),
+        (&["inspect", bootstrap], 2, "bootstrap.wasm?"),
+    ] {
+        let output = skep(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}");
+        assert!(text(&output.stderr).contains(meant), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_small_stack_is_enough_to_start() {
+    let script = "ulimit -s 64; exec \"$0\" run --help";
+    let output = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_skep")]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
 fn an_option_behind_the_file_goes_to_the_guest() {
     let bootstrap = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bootstrap/bootstrap.wasm");
     let help = text(&skep(&["run", bootstrap, "-h"]).stdout);

@@ -19,7 +19,7 @@ use rustix::{
     fs::OFlags,
 };
 use skep_abi::World;
-use skep_admit::{Admission, MAX_MODULE, Policy, RejectionKind, Slot};
+use skep_admit::{Admission, MAX_MODULE, Policy, RejectionKind, Slot, with_near};
 use skep_error::{Error, Kind, Result, ResultExt as _};
 use skep_sandbox::{
     Cache, Engine, Limits, Metering, Module, Output, Preopen, Reason, Stop, WASM_PAGE, WasiOptions,
@@ -256,7 +256,7 @@ pub fn read_module(file: &Path) -> Result<Vec<u8>> {
     let doing = || format!("reading {}", file.display());
     // Opening a pipe would wait for its writer, and reading the kernel's log for its next line.
     let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(file);
-    let opened = opened.context(doing)?;
+    let opened = opened.context(doing).map_err(|error| with_near(error, file))?;
     let meta = opened.metadata().context(doing)?;
     if !meta.is_file() {
         return Err(Error::new(Kind::BadInput, "it is not a file").context(doing()));
