@@ -20,5 +20,5 @@ mod shared;
 pub(crate) use fault::{install as install_fault_handler, take_diverted};
 pub use guest::{Fault, GuestMemory};
 pub(crate) use reservation::AlignedMemories;
-pub(crate) use ring::{RING_DATA, available, consumed};
+pub(crate) use ring::{RING_DATA, consumed, reserved};
 pub use shared::{PAGE, Placement, SharedRegions};

@@ -5,9 +5,9 @@
 //! ring buffer. It copies each record to the guest's buffer and calls the callback by a typed reference; between two
 //! records nothing leaves compiled guest code, and every access is checked as a guest's is.
 //!
-//! The loop looks at each header itself, as the kernel's documentation has a consumer do: that takes loads which keep their
-//! order. On x86-64 all do, and the compiler moves none over a branch. Elsewhere the host finds out before how far the
-//! records are submitted ([`available`]), because WebAssembly has no such loads.
+//! Each header is looked at before its record, and the consumer's position is written after the record was copied. WebAssembly
+//! cannot ask for that order: x86-64 keeps it, and the compiler moves none of these over a branch or over each other. On
+//! other processors records are delivered by a call each.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Cache, Engine, Module,
     limits::WASM_PAGE,
-    memory::{PAGE, Placement, RING_DATA, SharedRegions, available, consumed},
+    memory::{PAGE, Placement, RING_DATA, SharedRegions, consumed, reserved},
 };
 
 const WASM: &[u8] = include_bytes!("delivery.wasm");
@@ -98,7 +98,7 @@ impl Delivery {
     pub(super) fn suits(map: &dyn Map) -> bool {
         let info = map.info();
         let size = u64::from(info.max_entries);
-        info.kind == MapInfo::RINGBUF && size.is_power_of_two() && size <= LARGEST
+        cfg!(target_arch = "x86_64") && info.kind == MapInfo::RINGBUF && size.is_power_of_two() && size <= LARGEST
     }
 
     /// Maps the ring buffer of `map` into an instance's memory.
@@ -140,7 +140,7 @@ impl Delivery {
         self.instance.callback.set(&mut *caller, Val::FuncRef(Some(callback)))?;
         let mut ran = Ran::Nothing;
         loop {
-            let records = available(self.instance.ring.data(&*caller), self.size);
+            let records = reserved(self.instance.ring.data(&*caller), self.size);
             if records.is_empty() {
                 return Ok(ran);
             }
