@@ -19,7 +19,7 @@
 //!                                   └─ buffer(map) ─▶ Buffer ── poll(closure)
 //! ```
 //!
-//! `unsafe` stands in `sys`, `buffer::ring`, `probe::sys`, `tracefs` and `kernel_wasm::loaded`.
+//! `unsafe` stands in `sys`, `buffer::ring`, `buffer::perf`, `probe::sys`, `tracefs` and `kernel_wasm::loaded`.
 #![deny(unsafe_code)]
 
 mod arena;

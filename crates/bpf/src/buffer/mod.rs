@@ -1,6 +1,8 @@
 //! Ring and perf buffers: records from the kernel to a closure, every one of them, losses counted.
 
 #[allow(unsafe_code)]
+mod perf;
+#[allow(unsafe_code)]
 mod ring;
 
 use std::{
@@ -24,8 +26,16 @@ const PERF_PAGES: u64 = 64;
 /// The user-space end of a ring buffer or a perf event array. Opening it a second time would take records away from the
 /// first, so an object opens each map once.
 pub struct Buffer {
-    reader: ring::Reader,
+    reader: Reader,
 }
+
+enum Reader {
+    Ring(ring::Reader),
+    Perf(perf::Reader),
+}
+
+/// Takes a record; may break off behind it.
+type Each<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
 
 /// How a [`Buffer::poll`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +55,8 @@ impl Buffer {
     /// `BadInput` with `EINVAL` for a map that is no buffer; else the kernel's.
     pub fn open(map: &Map) -> Result<Self> {
         let reader = match map.info().kind {
-            MapType::RingBuf => ring::Reader::ring(map.as_fd()),
-            MapType::PerfEventArray => ring::Reader::perf(map.as_fd(), PERF_PAGES),
+            MapType::RingBuf => ring::Reader::open(map.as_fd(), map.info().max_entries).map(Reader::Ring),
+            MapType::PerfEventArray => perf::Reader::open(map.as_fd(), PERF_PAGES).map(Reader::Perf),
             other => {
                 return Err(Error::new(
                     Kind::BadInput,
@@ -63,17 +73,12 @@ impl Buffer {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn poll(
-        &mut self,
-        timeout: Duration,
-        stop: Option<BorrowedFd<'_>>,
-        each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<Polled, Errno> {
+    pub fn poll(&mut self, timeout: Duration, stop: Option<BorrowedFd<'_>>, each: Each<'_>) -> Result<Polled, Errno> {
         match self.reader.consume(each)? {
             0 => {}
             records => return Ok(Polled::Records(records)),
         }
-        match wait(self.reader.epoll_fd(), stop, timeout)? {
+        match wait(self.reader.fd(), stop, timeout)? {
             Polled::Records(_) => Ok(Polled::Records(self.reader.consume(each)?)),
             ended => Ok(ended),
         }
@@ -81,7 +86,27 @@ impl Buffer {
 
     /// Records that a perf buffer has lost so far; always 0 for a ring buffer, whose losses the object counts.
     pub fn lost(&self) -> u64 {
-        self.reader.lost()
+        match &self.reader {
+            Reader::Ring(_) => 0,
+            Reader::Perf(perf) => perf.lost(),
+        }
+    }
+}
+
+impl Reader {
+    fn consume(&mut self, each: Each<'_>) -> Result<usize, Errno> {
+        match self {
+            Self::Ring(ring) => ring.consume(each),
+            Self::Perf(perf) => perf.consume(each),
+        }
+    }
+
+    /// What is readable when there are records.
+    fn fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Ring(ring) => ring.fd(),
+            Self::Perf(perf) => perf.epoll_fd(),
+        }
     }
 }
 

@@ -1,237 +1,204 @@
-//! The unsafe half of [`Buffer`](super::Buffer): libbpf's readers, whose callback and context are raw pointers.
+//! Ring buffers, as `mmap(2)` shows them: a page with the consumer's position, a page with the producer's, and the data twice
+//! over, so that a record that wraps is in one piece (kernel/bpf/ringbuf.c, Linux 5.8).
 //!
-//! libbpf-rs fixes the closure when the reader is made; ours changes with each poll, because it borrows the guest. So
-//! the context points to a slot that outlives the reader, and the slot holds the closure for the time of one call.
+//! Not by libbpf's reader: a guest may have the consumer's page in its memory, and that reader believes whatever length it
+//! finds where the position points.
 
 use std::{
-    cell::Cell,
-    ffi::{c_int, c_void},
     ops::ControlFlow,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     ptr::{self, NonNull},
     slice,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
-use libbpf_sys::{perf_event_attr, perf_event_header};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::Each;
 use crate::sys::Errno;
 
-type Each<'a> = &'a mut dyn FnMut(&[u8]) -> ControlFlow<()>;
+/// Bytes before a record, the first four of which hold its length and two flags (`BPF_RINGBUF_HDR_SZ`).
+const HEADER: u64 = 8;
+/// Reserved, not submitted yet (`BPF_RINGBUF_BUSY_BIT`).
+const BUSY: u32 = 1 << 31;
+/// Given up by the program (`BPF_RINGBUF_DISCARD_BIT`).
+const DISCARDED: u32 = 1 << 30;
 
-/// What the callbacks see.
-#[derive(Default)]
-struct Slot {
-    /// The closure of the call under way; null between calls.
-    each: Cell<Option<NonNull<Each<'static>>>>,
-    records: Cell<usize>,
-    lost: Cell<u64>,
-    broken_off: Cell<bool>,
-}
-
-impl Slot {
-    fn hand_over(&self, record: &[u8]) -> ControlFlow<()> {
-        let Some(each) = self.each.get() else { return ControlFlow::Break(()) };
-        self.records.set(self.records.get() + 1);
-        // SAFETY: set by `Reader::consume` to a closure that it borrows until it returns, and callbacks run only
-        // within that call and one at a time.
-        let flow = unsafe { (*each.as_ptr())(record) };
-        if flow.is_break() {
-            self.broken_off.set(true);
-        }
-        flow
-    }
-}
-
-/// A reader of libbpf's, and the slot its context points to.
+/// The user-space end of a ring buffer.
 pub(super) struct Reader {
-    kind: Kind,
-    slot: Box<Slot>,
+    map: OwnedFd,
+    consumer: Mapping,
+    /// The producer's page, and the data behind it.
+    producer: Mapping,
+    page: usize,
+    /// Bytes of data, a power of two.
+    size: u64,
 }
-
-enum Kind {
-    Ring(NonNull<libbpf_sys::ring_buffer>),
-    Perf {
-        perf: NonNull<libbpf_sys::perf_buffer>,
-        /// Whether reading its descriptors says how much was lost.
-        counted: bool,
-    },
-}
-
-/// The result by which a callback tells libbpf to stop; libbpf has advanced past the record then.
-const BREAK: c_int = -libc::ECANCELED;
-
-unsafe extern "C" fn on_ring_record(ctx: *mut c_void, data: *mut c_void, size: libbpf_sys::size_t) -> c_int {
-    // SAFETY: `ctx` is the slot given at creation, alive as long as the reader; the record is libbpf's for the call.
-    let (slot, record) = unsafe { (&*ctx.cast::<Slot>(), bytes(data, size as usize)) };
-    if slot.hand_over(record).is_break() { BREAK } else { 0 }
-}
-
-/// What a perf buffer has: samples with a record in them (`PERF_SAMPLE_RAW`: header, length, bytes), and how many were
-/// lost before (header, id, number), as perf_event_open(2) lays them out.
-unsafe extern "C" fn on_perf_event(ctx: *mut c_void, _cpu: c_int, event: *mut perf_event_header) -> c_int {
-    // SAFETY: as in `on_ring_record`; an event of the kernel's is as long as its type needs.
-    let (slot, kind) = unsafe { (&*ctx.cast::<Slot>(), (*event).type_) };
-    match kind {
-        libbpf_sys::PERF_RECORD_SAMPLE => {
-            // SAFETY: as above.
-            let record = unsafe {
-                let len = event.add(1).cast::<u32>();
-                bytes(len.add(1).cast(), len.read() as usize)
-            };
-            if slot.hand_over(record).is_break() {
-                return libbpf_sys::LIBBPF_PERF_EVENT_ERROR;
-            }
-        }
-        libbpf_sys::PERF_RECORD_LOST => {
-            // SAFETY: as above.
-            let lost = unsafe { event.add(1).cast::<u64>().add(1).read() };
-            slot.lost.set(slot.lost.get() + lost);
-        }
-        _ => {}
-    }
-    libbpf_sys::LIBBPF_PERF_EVENT_CONT
-}
-
-/// # Safety
-/// `data` points to `len` readable bytes, or `len` is 0.
-unsafe fn bytes<'a>(data: *const c_void, len: usize) -> &'a [u8] {
-    if len == 0 {
-        return &[];
-    }
-    // SAFETY: as the caller promises.
-    unsafe { slice::from_raw_parts(data.cast(), len) }
-}
-
-// SAFETY: libbpf's readers are bound to no thread, and every call needs `&mut self` or reads a plain descriptor.
-unsafe impl Send for Reader {}
 
 impl Reader {
-    pub(super) fn ring(map: BorrowedFd<'_>) -> Result<Self, Errno> {
-        let slot = Box::<Slot>::default();
-        // SAFETY: the callback takes the slot, which lives in a box as long as the reader does.
-        let ring = unsafe {
-            libbpf_sys::ring_buffer__new(
-                map.as_raw_fd(),
-                Some(on_ring_record),
-                (&raw const *slot).cast_mut().cast(),
-                ptr::null(),
-            )
-        };
-        match NonNull::new(ring) {
-            Some(ring) => Ok(Self { kind: Kind::Ring(ring), slot }),
-            None => Err(last_errno()),
-        }
+    /// Maps the ring buffer with `size` bytes of data.
+    pub(super) fn open(map: BorrowedFd<'_>, size: u32) -> Result<Self, Errno> {
+        let page = rustix::param::page_size();
+        let map = map.try_clone_to_owned().map_err(|error| Errno(error.raw_os_error().unwrap_or(libc::EMFILE)))?;
+        let consumer = Mapping::new(map.as_fd(), 0, page, ProtFlags::READ | ProtFlags::WRITE)?;
+        let producer = Mapping::new(map.as_fd(), page, page + 2 * size as usize, ProtFlags::READ)?;
+        Ok(Self { map, consumer, producer, page, size: size.into() })
     }
 
-    pub(super) fn perf(map: BorrowedFd<'_>, pages: u64) -> Result<Self, Errno> {
-        let slot = Box::<Slot>::default();
-        let open = |read_format| {
-            let mut attr = perf_event_attr {
-                type_: libbpf_sys::PERF_TYPE_SOFTWARE,
-                size: size_of::<perf_event_attr>() as u32,
-                config: libbpf_sys::PERF_COUNT_SW_BPF_OUTPUT.into(),
-                sample_type: libbpf_sys::PERF_SAMPLE_RAW.into(),
-                read_format,
-                ..Default::default()
-            };
-            attr.__bindgen_anon_1.sample_period = 1;
-            attr.__bindgen_anon_2.wakeup_events = 1;
-            let ctx = (&raw const *slot).cast_mut().cast();
-            // SAFETY: as in `ring`; the description is read during the call alone.
-            let perf = unsafe {
-                let on_event = Some(on_perf_event as _);
-                libbpf_sys::perf_buffer__new_raw(map.as_raw_fd(), pages, &mut attr, on_event, ctx, ptr::null())
-            };
-            NonNull::new(perf).ok_or_else(last_errno)
-        };
-        let (perf, counted) = match open(libbpf_sys::PERF_FORMAT_LOST.into()) {
-            // Linux before 6.0.
-            Err(Errno(libc::EINVAL)) => (open(0)?, false),
-            perf => (perf?, true),
-        };
-        Ok(Self { kind: Kind::Perf { perf, counted }, slot })
-    }
-
-    /// Hands over the records that are there; how many they were.
-    pub(super) fn consume(&mut self, mut each: Each<'_>) -> Result<usize, Errno> {
-        self.slot.records.set(0);
-        self.slot.broken_off.set(false);
-        let pointer = NonNull::from(&mut each);
-        // SAFETY: only the lifetime changes; the slot is cleared before `each` ends, below, on every path.
-        let pointer = unsafe { std::mem::transmute::<NonNull<Each<'_>>, NonNull<Each<'static>>>(pointer) };
-        self.slot.each.set(Some(pointer));
-        let clear = Clear(&self.slot);
-        // SAFETY: both are live readers.
-        let result = unsafe {
-            match self.kind {
-                Kind::Ring(ring) => libbpf_sys::ring_buffer__consume(ring.as_ptr()),
-                Kind::Perf { perf, .. } => libbpf_sys::perf_buffer__consume(perf.as_ptr()),
+    /// Hands over the records that are there; how many they were. A record is consumed when `each` has returned.
+    ///
+    /// # Errors
+    /// `EBADMSG` where the consumer's position is none that the kernel or this reader wrote.
+    pub(super) fn consume(&self, each: Each<'_>) -> Result<usize, Errno> {
+        let mut records = 0;
+        loop {
+            let mut at = self.consumer.position().load(Ordering::Acquire);
+            let producer = self.producer.position().load(Ordering::Acquire);
+            if at == producer {
+                return Ok(records);
             }
-        };
-        drop(clear);
-        if result < 0 && !self.slot.broken_off.get() {
-            return Err(Errno(-result));
-        }
-        Ok(self.slot.records.get())
-    }
-
-    pub(super) fn epoll_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to the reader and lives as long.
-        unsafe {
-            BorrowedFd::borrow_raw(match self.kind {
-                Kind::Ring(ring) => libbpf_sys::ring_buffer__epoll_fd(ring.as_ptr()),
-                Kind::Perf { perf, .. } => libbpf_sys::perf_buffer__epoll_fd(perf.as_ptr()),
-            })
-        }
-    }
-
-    /// The kernel writes how many were lost before the next record that it has room for: a buffer that stays full says
-    /// nothing, and its descriptors are asked.
-    pub(super) fn lost(&self) -> u64 {
-        match self.kind {
-            Kind::Perf { perf, counted: true } => {
-                // SAFETY: a live reader; each descriptor is its own.
-                let cpus = unsafe { libbpf_sys::perf_buffer__buffer_cnt(perf.as_ptr()) };
-                let lost = (0..cpus).map(|cpu| {
-                    // SAFETY: as above.
-                    let fd = unsafe { BorrowedFd::borrow_raw(libbpf_sys::perf_buffer__buffer_fd(perf.as_ptr(), cpu)) };
-                    // The event's own value, and the number lost.
-                    let mut values = [0; 16];
-                    let read = rustix::io::read(fd, &mut values);
-                    if read == Ok(values.len()) {
-                        u64::from_ne_bytes(values[8..].try_into().unwrap_or_default())
-                    } else {
-                        0
-                    }
-                });
-                self.slot.lost.get().max(lost.sum())
+            while at != producer {
+                let Some((header, room)) = self.header(at, producer)? else { return Ok(records) };
+                let mut flow = ControlFlow::Continue(());
+                if header & DISCARDED == 0 {
+                    records += 1;
+                    flow = each(self.record(at, header));
+                }
+                at = at.wrapping_add(room);
+                self.consumer.position().store(at, Ordering::Release);
+                if flow.is_break() {
+                    return Ok(records);
+                }
             }
-            _ => self.slot.lost.get(),
         }
+    }
+
+    /// The header at a position, and the bytes that its record takes with it; `None` where it is not submitted yet.
+    fn header(&self, at: u64, producer: u64) -> Result<Option<(u32, u64)>, Errno> {
+        let written = producer.wrapping_sub(at);
+        if !at.is_multiple_of(8) || !(HEADER..=self.size).contains(&written) {
+            return Err(Errno(libc::EBADMSG));
+        }
+        // SAFETY: within the data, and aligned to 8 bytes; the kernel writes there, which an atomic load allows for.
+        let header = unsafe { AtomicU32::from_ptr(self.data(at).cast()) }.load(Ordering::Acquire);
+        if header & BUSY != 0 {
+            return Ok(None);
+        }
+        let room = (u64::from(header & !DISCARDED) + HEADER).next_multiple_of(8);
+        if room > written { Err(Errno(libc::EBADMSG)) } else { Ok(Some((header, room))) }
+    }
+
+    fn record(&self, at: u64, header: u32) -> &[u8] {
+        let len = (header & !DISCARDED) as usize;
+        // SAFETY: `header` found that no more than the size of the data lie from `at` on, and they are mapped twice. The kernel
+        // writes there only once the consumer's position is past it. A guest that has that position in its memory can make
+        // it do so before: the bytes change then, which whoever copies them bears.
+        unsafe { slice::from_raw_parts(self.data(at).add(HEADER as usize), len) }
+    }
+
+    fn data(&self, at: u64) -> *mut u8 {
+        let offset = self.page + (at & (self.size - 1)) as usize;
+        // SAFETY: within the mapping: the offset is less than the page and once the data.
+        unsafe { self.producer.start.as_ptr().add(offset) }
+    }
+
+    /// What is readable when there are records.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
     }
 }
 
-impl Drop for Reader {
+/// Pages of a map in this process's memory.
+struct Mapping {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: memory that is bound to no thread; it is accessed by atomics, or as `Reader::record` says.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    fn new(map: BorrowedFd<'_>, offset: usize, len: usize, protection: ProtFlags) -> Result<Self, Errno> {
+        // SAFETY: the kernel chooses a place where nothing is.
+        let start = unsafe { mmap(ptr::null_mut(), len, protection, MapFlags::SHARED, map, offset as u64) };
+        let start = start.map_err(|errno| Errno(errno.raw_os_error()))?;
+        NonNull::new(start.cast()).map(|start| Self { start, len }).ok_or(Errno(libc::ENOMEM))
+    }
+
+    /// The position in its first eight bytes.
+    fn position(&self) -> &AtomicU64 {
+        // SAFETY: mapped as long as `self` lives, aligned as pages are.
+        unsafe { AtomicU64::from_ptr(self.start.as_ptr().cast()) }
+    }
+}
+
+impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: a live reader, freed once.
-        unsafe {
-            match self.kind {
-                Kind::Ring(ring) => libbpf_sys::ring_buffer__free(ring.as_ptr()),
-                Kind::Perf { perf, .. } => libbpf_sys::perf_buffer__free(perf.as_ptr()),
-            }
+        // SAFETY: mapped by `new`, and nothing borrowed from it outlives `self`. An unmapping that fails leaves memory that
+        // nobody uses.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+
+    const SIZE: u32 = 4096;
+
+    /// A reader of a file that is laid out as a ring buffer; and that file.
+    fn ring(start: u64, producer: u64, headers: &[(u64, u32)]) -> (Reader, File) {
+        let page = rustix::param::page_size();
+        let file = File::from(rustix::fs::memfd_create("ring", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+        file.set_len((2 * page + 2 * SIZE as usize) as u64).unwrap();
+        let write = |at: usize, bytes: &[u8]| {
+            std::os::unix::fs::FileExt::write_all_at(&file, bytes, at as u64).unwrap();
+        };
+        write(0, &start.to_ne_bytes());
+        write(page, &producer.to_ne_bytes());
+        for &(at, header) in headers {
+            write(2 * page + (at % u64::from(SIZE)) as usize, &header.to_ne_bytes());
+        }
+        (Reader::open(file.as_fd(), SIZE).unwrap(), file)
+    }
+
+    fn lens(reader: &Reader) -> Result<Vec<usize>, i32> {
+        let mut lens = Vec::new();
+        let mut each = |record: &[u8]| {
+            lens.push(record.len());
+            ControlFlow::Continue(())
+        };
+        reader.consume(&mut each).map_err(|errno| errno.0)?;
+        Ok(lens)
+    }
+
+    #[test]
+    fn records_come_in_order_up_to_the_first_that_is_not_submitted() {
+        let far = 10 * u64::from(SIZE) - 16;
+        let headers = [(far, 8), (far + 16, 100 | DISCARDED), (far + 128, 17), (far + 160, 3 | BUSY)];
+        let (reader, _file) = ring(far, far + 176, &headers);
+        assert_eq!(lens(&reader), Ok(vec![8, 17]));
+        assert_eq!(reader.consumer.position().load(Ordering::Relaxed), far + 160);
+        assert_eq!(lens(&reader), Ok(vec![]));
+    }
+
+    #[test]
+    fn who_breaks_off_goes_on_behind_the_record() {
+        let (reader, _file) = ring(0, 32, &[(0, 5), (16, 6)]);
+        assert_eq!(reader.consume(&mut |_| ControlFlow::Break(())).map_err(|errno| errno.0), Ok(1));
+        assert_eq!(lens(&reader), Ok(vec![6]));
+    }
+
+    #[test]
+    fn nothing_outside_the_records_is_handed_over_whatever_a_guest_writes() {
+        let size = u64::from(SIZE);
+        // Within a header, behind the producer, too far before it; a length that is longer than what was written.
+        for (start, producer, header) in
+            [(4, 64, 8), (72, 64, 8), (0, size + 8, 8), (0, 64, 57), (0, size, 1 << 29), (60, 64, 8)]
+        {
+            let (reader, _file) = ring(start, producer, &[(start & !7, header)]);
+            assert_eq!(lens(&reader), Err(libc::EBADMSG), "{start} to {producer} with {header}");
         }
     }
-}
-
-/// Takes the closure out of the slot, also when it panics.
-struct Clear<'a>(&'a Slot);
-
-impl Drop for Clear<'_> {
-    fn drop(&mut self) {
-        self.0.each.set(None);
-    }
-}
-
-fn last_errno() -> Errno {
-    Errno(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
 }

@@ -71,13 +71,14 @@
   ;; sees.
   (func $deliver_other (param $at i32) (param $header i32) (param $callback (ref $callback)) (result i32)
     (local $len i32)
+    (if (i32.eqz (i32.and (local.get $header) (i32.const 0x40000000))) (then
+      (local.set $len
+        (select (local.get $header) (global.get $max) (i32.lt_u (local.get $header) (global.get $max))))
+      (call $copy (global.get $data) (i32.add (local.get $at) (i32.const 32)) (local.get $len))))
+    ;; From here on the kernel may give the space out again.
     (i64.store $ring (i32.const 0) (i64.add (global.get $position)
       (i64.extend_i32_u (i32.add (local.get $at) (call $room (local.get $header))))))
     (if (i32.and (local.get $header) (i32.const 0x40000000)) (then (return (i32.const 0))))
-    (local.set $len (i32.and (local.get $header) (i32.const 0x3fffffff)))
-    (local.set $len
-      (select (local.get $len) (global.get $max) (i32.lt_u (local.get $len) (global.get $max))))
-    (call $copy (global.get $data) (i32.add (local.get $at) (i32.const 32)) (local.get $len))
     (call_ref $callback (global.get $ctx) (global.get $data) (local.get $len) (local.get $callback)))
 
   ;; Delivers the records from position $from to $to, up to the first that is not submitted; `$mask` is the size of the data
