@@ -65,10 +65,23 @@ fn main() -> ExitCode {
 
 fn run() -> Result<u8> {
     let args = guest_args::separate(&Cli::command(), std::env::args_os().collect());
-    let cli = Cli::try_parse_from(args).unwrap_or_else(|error| with_near_command(error).exit());
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return explain(&with_near_command(error)),
+    };
     console::start(cli.verbose);
     console::outlive_file_limits();
     cli.command.run()
+}
+
+/// Prints the help that was asked for, or why a command line cannot be meant.
+fn explain(error: &clap::Error) -> Result<u8> {
+    match error.print() {
+        Err(io) if !error.use_stderr() && io.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io(io).context("writing to standard output"))
+        }
+        _ => Ok(error.exit_code() as u8),
+    }
 }
 
 /// Names the command that was meant also where clap sees no likeness, as in `rnu`.

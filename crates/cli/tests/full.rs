@@ -23,7 +23,7 @@ fn a_full_standard_output_is_an_error_of_every_command_that_prints() {
     let dir = tempfile::tempdir().unwrap();
     let module = dir.path().join("add.wasm");
     std::fs::write(&module, wat::parse_str("(module (func (export \"f\")))").unwrap()).unwrap();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 11] = [
         &["keygen", "key"],
         &["sign", "key", "add.wasm"],
         &["verify", "--key", "key.pub", "add.wasm"],
@@ -32,6 +32,9 @@ fn a_full_standard_output_is_an_error_of_every_command_that_prints() {
         &["completions", "bash"],
         &["man"],
         &["doctor", "BTF"],
+        &["--version"],
+        &["--help"],
+        &["run", "--help"],
     ];
     for command in commands {
         let output = skep(dir.path()).args(command).stdout(full()).output().unwrap();

@@ -108,7 +108,7 @@ fn kernel_several_objects_keep_their_maps_and_programs_to_themselves() {
     let Some(finished) = run_triggered_at_once("objects", &[]) else { return };
     assert_all_true(&finished);
     assert_says(&finished, &["closing twice: -1", "poll with another object's map refused: 1"]);
-    assert!(finished.stderr.contains("of another object"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("belongs to another object"), "{}", finished.stderr);
 }
 
 #[test]

@@ -86,12 +86,16 @@ pub(crate) fn run(args: &Args) -> Result<u8> {
     };
     let (result, losses) = program::run(&options, &stop, console::show);
     let lost = [
-        (losses.ring, "were lost: the guest's ring buffers were full"),
-        (losses.perf, "were lost: the guest's perf buffers were full"),
-        (losses.unread, "were left unread when the guest ended"),
+        (losses.ring, "lost: the guest's ring buffers were full"),
+        (losses.perf, "lost: the guest's perf buffers were full"),
+        (losses.unread, "left unread when the guest ended"),
     ];
-    for (count, how) in lost.iter().filter(|(count, _)| *count > 0) {
-        console::note(&format!("{count} records {how}"));
+    for (count, how) in lost {
+        match count {
+            0 => {}
+            1 => console::note(&format!("1 record was {how}")),
+            _ => console::note(&format!("{count} records were {how}")),
+        }
     }
     // A status is what the shell would make of it.
     Ok(result? as u8)

@@ -18,6 +18,10 @@ fn the_status_is_the_guests_own() {
         assert_eq!(ran.result.unwrap(), status);
     }
     assert_eq!(run(&Fake::default(), r#"(func (export "_start"))"#).result.unwrap(), 0);
+    // A start function has the imports as any other.
+    let ran =
+        run(&Fake::default(), r#"(func $first (call $say64 (call $object))) (start $first) (func (export "_start"))"#);
+    ran.says(&[1]);
 }
 
 #[test]

@@ -92,7 +92,10 @@ impl Kernel for Fake {
                 max_entries: shared.ring.as_ref().map_or(4, |ring| ring.size),
                 flags: 0,
                 user_value_size,
-                mappable: 0,
+                mappable: match &shared.ring {
+                    Some(ring) if kind == MapInfo::RINGBUF => ring.len(),
+                    _ => 0,
+                },
                 values: if kind == PERF { Values::Descriptors } else { Values::Plain },
             };
             let map = FakeMap {

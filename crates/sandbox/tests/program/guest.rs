@@ -23,6 +23,7 @@ const FRAME: &str = r#"
   (import "wasm_bpf" "wasm_bpf_map_fd_by_name" (func $map (param i64 i32) (result i32)))
   (import "wasm_bpf" "wasm_bpf_buffer_poll" (func $poll (param i64 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wasm_bpf" "wasm_bpf_map_operate" (func $operate OPERATE))
+  (import "skep_bpf" "map_mmap" (func $mmap (param i32 i32 i32 i64 i32) (result i32)))
   (import "skep_bpf" "iter_read" (func $iter_read (param i64 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))

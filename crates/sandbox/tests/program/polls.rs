@@ -156,7 +156,7 @@ fn a_map_of_another_object_is_not_polled() {
         (call $say (call $poll_all))";
     let ran = run(&with_records(1), &guest(SAY_RECORD, start));
     ran.says(&[EBADF, EBADF, EBADF, 100, 0]);
-    ran.shows(&["map events of another object"]);
+    ran.shows(&["map events belongs to another object"]);
 }
 
 #[test]

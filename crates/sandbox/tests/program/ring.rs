@@ -33,11 +33,16 @@ impl FakeRing {
     /// An empty one with `size` bytes of data, whose positions stand at `at` already.
     pub(crate) fn starting(size: u32, at: u64) -> Self {
         let file = memfd_create("ring", MemfdFlags::CLOEXEC).unwrap();
-        ftruncate(&file, DATA + 2 * u64::from(size)).unwrap();
         let ring = Self { file, size };
+        ftruncate(&ring.file, ring.len()).unwrap();
         ring.write_number(0, at);
         ring.write_number(PAGE, at);
         ring
+    }
+
+    /// Bytes that `mmap(2)` shows.
+    pub(crate) fn len(&self) -> u64 {
+        DATA + 2 * u64::from(self.size)
     }
 
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
@@ -103,6 +108,11 @@ impl FakeRing {
     /// Submits the busy record at that position.
     pub(crate) fn submit(&self, at: u64) {
         self.set_header(at, self.header(at) & !BUSY);
+    }
+
+    /// Gives the record at that position a length that it has not.
+    pub(crate) fn forge_length(&self, at: u64, len: u32) {
+        self.set_header(at, len);
     }
 
     fn header(&self, at: u64) -> u32 {

@@ -149,6 +149,38 @@ fn delivery_stops_at_the_first_busy_record_whatever_its_length() {
     }
 }
 
+/// While a record is copied the kernel may not give its space out again: where the copy cannot be done, the record is one that
+/// nobody has read.
+#[test]
+fn a_record_is_consumed_only_after_its_copy() {
+    let (fake, ring) = with_ring(FakeRing::starting(SIZE, 8));
+    ring.put_all(&[record(1, 40), record(2, 8)]);
+    let forged = ring.put(&record(3, 200), Fate::Submitted);
+    ring.forge_length(forged, 61_000);
+    let ran = run(&fake, &guest(0, 61_000));
+    assert!(ran.result.is_err_and(|error| error.kind() == Kind::Trap));
+    assert_eq!(ran.losses.unread, 1, "it lies there still");
+}
+
+/// No loop and no call comes after it in which the guest would trap.
+#[test]
+fn the_last_store_of_a_guest_may_not_be_to_a_mapping_for_reading_either() {
+    let (fake, _ring) = with_ring(FakeRing::starting(SIZE, 0));
+    let stores = |flags: i32| {
+        format!(
+            r#"(func (export "_start")
+                (call $say (call $mmap (call $map (call $object) (i32.const 64))
+                    (i32.const 4096) (i32.const 4096) (i64.const 0) (i32.const {flags})))
+                (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 4104))))"#
+        )
+    };
+    run(&fake, &stores(1)).says(&[0]);
+    let ran = run(&fake, &stores(0));
+    assert!(ran.result.is_err_and(|error| error.kind() == Kind::Trap));
+    let ran = run(&fake, &stores(6));
+    ran.shows(&["map_mmap", "flags 0x6 are not known"]);
+}
+
 #[test]
 fn a_callback_may_be_a_function_of_the_hosts() {
     let (fake, ring) = with_ring(FakeRing::starting(SIZE, 0));

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, io::Read, ops::ControlFlow, os::fd::AsFd as _, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
+use skep_abi::program::TINYGO_CALLBACK;
 use skep_error::{Error, Kind};
-use wasmtime::{Caller, Func, Memory, Table};
+use wasmtime::{Caller, Extern, Func, Memory, Table};
 
 use super::{
     Losses,
@@ -290,10 +291,17 @@ pub(super) fn unknown_map(handle: i32) -> Error {
         .help("handles come from wasm_bpf_map_fd_by_name and end with their object")
 }
 
-/// The guest's memory and the state beside it.
+/// The guest's memory and the state beside it. What it exports is looked up at the first call, which a start function may make.
 pub(super) fn memory_and_state<'a>(
     caller: &'a mut Caller<'_, State>,
 ) -> wasmtime::Result<(&'a mut [u8], &'a mut State)> {
+    if caller.data().host.memory.is_none() {
+        let memory = caller.get_export("memory").and_then(Extern::into_memory);
+        let table = caller.get_export("__indirect_function_table").and_then(Extern::into_table);
+        let tinygo_callback = caller.get_export(TINYGO_CALLBACK.name).and_then(Extern::into_func);
+        let host = &mut caller.data_mut().host;
+        (host.memory, host.table, host.tinygo_callback) = (memory, table, tinygo_callback);
+    }
     match caller.data().host.memory {
         Some(memory) => Ok(memory.data_and_store_mut(caller)),
         None => Err(wasmtime::Error::msg("the guest exports no memory called \"memory\"")),

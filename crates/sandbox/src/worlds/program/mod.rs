@@ -33,7 +33,7 @@ use rustix::{
     io::Errno,
 };
 use skep_error::{Error, Kind, Result, ResultExt as _};
-use wasmtime::{Linker, Store, StoreContextMut, Trap, UpdateDeadline};
+use wasmtime::{Linker, Store, StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
@@ -159,7 +159,7 @@ fn start(engine: &Engine, module: &Module, store: &mut Store<State>, stop: &Stop
             let error = match store.data().limiter.explain() {
                 Some(refused) => refused,
                 // Nothing of the guest's has run: it is the host that has no memory for it.
-                None if error.downcast_ref::<Trap>().is_none() && error.downcast_ref::<Ended>().is_none() => {
+                None if error.downcast_ref::<Trap>().is_none() && error.downcast_ref::<WasmBacktrace>().is_none() => {
                     Error::new(Kind::Io, error.root_cause().to_string())
                         .help("the address space of this process may be limited: ulimit -v")
                 }
@@ -168,14 +168,16 @@ fn start(engine: &Engine, module: &Module, store: &mut Store<State>, stop: &Stop
             return Err(error.context("instantiating the module"));
         }
     };
-    store.data_mut().host.memory = instance.get_memory(&mut *store, "memory");
-    store.data_mut().host.table = instance.get_table(&mut *store, "__indirect_function_table");
-    store.data_mut().host.tinygo_callback = instance.get_func(&mut *store, skep_abi::program::TINYGO_CALLBACK.name);
     let entry = instance.get_typed_func::<(), ()>(&mut *store, "_start").map_err(|_| {
         Error::new(Kind::BadInput, "the module exports no function _start of type () -> ()")
             .help("world program runs WASI commands: build an executable, not a library")
     })?;
-    match entry.call(&mut *store, ()) {
+    let called = entry.call(&mut *store, ());
+    // The last thing that it did may have been a store where it may only read, after which no loop and no call has come.
+    if take_diverted() {
+        return Err(trap::explain(&wasmtime::Error::new(Trap::MemoryOutOfBounds), stop));
+    }
+    match called {
         Ok(()) => Ok(0),
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit.0),

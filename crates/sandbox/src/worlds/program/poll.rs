@@ -10,7 +10,7 @@ use wasmtime::{Caller, Func, Memory, TypedFunc};
 
 use super::{
     delivery::{Delivery, Destination, Ran},
-    host::{Reader, State, errno, unknown_map},
+    host::{Reader, State, errno},
     kernel::{Buffer, Map, Polled},
 };
 use crate::{memory::GuestMemory, trap, wasi::Ended};
@@ -111,7 +111,8 @@ fn take_reader(caller: &mut Caller<'_, State>, args: Poll) -> Result<Reader, Err
     host.object(args.object)?;
     let open = host.map(args.map)?;
     if open.object != args.object {
-        return Err(unknown_map(args.map).context(format!("map {} of another object", open.map.info().name)));
+        let message = format!("map {} belongs to another object", open.map.info().name);
+        return Err(Error::new(Kind::BadInput, message).with_errno(libc::EBADF));
     }
     match std::mem::replace(&mut open.reader, Reader::Busy) {
         Reader::Closed => {

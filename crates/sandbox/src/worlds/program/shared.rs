@@ -32,11 +32,18 @@ pub(super) fn map(
     };
     let info = map.info();
     let end = (offset as u64).checked_add(u64::from(len as u32));
-    if info.mappable == 0 || flags & !SHARED_WRITE != 0 || end.is_none_or(|end| end > info.mappable) {
+    if flags & !SHARED_WRITE != 0 {
+        let error = Error::new(Kind::BadInput, format!("flags {flags:#x} are not known")).with_errno(libc::EINVAL);
+        return Ok(host.fail(call, error.help("0 maps it for reading, 1 also for writing")));
+    }
+    if info.mappable == 0 || end.is_none_or(|end| end > info.mappable) {
         let error = match info.mappable {
             0 => Error::new(Kind::BadInput, format!("map {} cannot be mapped", info.name))
                 .help("an array made with BPF_F_MMAPABLE and a ring buffer can be mapped; other maps are looked up"),
-            size => Error::new(Kind::BadInput, format!("map {} shows {size} bytes to be mapped", info.name)),
+            size => Error::new(
+                Kind::BadInput,
+                format!("map {} shows {size} bytes, and those asked for lie outside", info.name),
+            ),
         };
         return Ok(host.fail(call, error.with_errno(libc::EINVAL)));
     }
