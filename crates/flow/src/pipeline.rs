@@ -142,7 +142,7 @@ impl Pipeline {
         }
         let schema = Arc::new(schema);
         let sinks = std::mem::take(&mut self.sinks);
-        let sinks = SinkThread::start(sinks, schema.clone(), &self.source.stacks(), !self.source.live())?;
+        let sinks = SinkThread::start(sinks, schema.clone(), &self.source.stacks(), self.source.live())?;
         let count = schema.find("count").filter(|_| self.source.sums()).map(|index| schema.fields()[index].clone());
         let summary = Summary::default();
         let most = (Self::BATCH_BYTES / schema.stride()).max(1);

@@ -3,11 +3,15 @@
 use skep_error::{Error, Kind, Result};
 use skep_event::{Batch, Field, FieldKind, Place, Schema, StackTable, Value};
 use skep_flow::{
-    Added, Control, Fill, Head, Operator, Pipeline, Sink, Source, Step, Summary,
+    Added, Control, Fill, Head, Operator, Pipeline, Progress, Sink, Source, Step, Summary,
     operators::{Filter, Format, Limit, Sort},
 };
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -212,6 +216,57 @@ impl Source for Live {
     fn stop(&mut self) -> Result<bool> {
         Ok(true)
     }
+}
+
+/// Takes nothing before it is let, and then counts.
+struct Gated {
+    open: mpsc::Receiver<()>,
+    taken: Arc<AtomicU64>,
+}
+
+impl Sink for Gated {
+    fn name(&self) -> &str {
+        "gated"
+    }
+
+    fn bind(&mut self, _: &Schema, _: &StackTable) -> Result<()> {
+        Ok(())
+    }
+
+    fn write(&mut self, _: &Schema, batch: &Batch<'_>) -> Result<()> {
+        // Closed: open for good.
+        _ = self.open.recv();
+        self.taken.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &Schema, _: &Summary) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// More than the queue before a sink holds, whose sink takes nothing until so many events were made; what was kept.
+fn through_a_full_queue(source: Box<dyn Source>, records: u64, opens_at: u64) -> u64 {
+    let (gate, open) = mpsc::channel();
+    let (mut gate, taken) = (Some(gate), Arc::<AtomicU64>::default());
+    let pipeline = Pipeline::new(source).sink(Box::new(Gated { open, taken: taken.clone() }));
+    let report = |progress: &Progress| {
+        if progress.events >= opens_at {
+            gate = None;
+        }
+    };
+    let summary = pipeline.run(&Control::default(), report).unwrap();
+    assert_eq!(summary.kept, taken.load(Ordering::Relaxed));
+    assert_eq!((summary.events, summary.kept + summary.lost.queue), (records, records), "{summary:?}");
+    summary.kept
+}
+
+#[test]
+fn a_file_waits_for_a_sink_and_what_is_live_is_counted_as_lost() {
+    const RECORDS: u64 = 5_000_000;
+    assert_eq!(through_a_full_queue(numbers(RECORDS as u32), RECORDS, 1_000_000), RECORDS);
+    let live = Box::new(Live(numbers(RECORDS as u32)));
+    assert!((1_000_000..RECORDS).contains(&through_a_full_queue(live, RECORDS, RECORDS)));
 }
 
 #[test]
