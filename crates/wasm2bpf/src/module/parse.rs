@@ -68,12 +68,7 @@ impl Module {
             }
             Payload::TableSection(reader) => {
                 for table in reader {
-                    let table = table.map_err(invalid)?;
-                    if let TableInit::Expr(_) = table.init {
-                        return Err(feature("a table with an initial value", 0));
-                    }
-                    let (ty, min, max) = (table.ty.element_type, table.ty.initial, table.ty.maximum);
-                    self.tables.push(Table { ty, min, max, imported: false });
+                    self.table(&table.map_err(invalid)?)?;
                 }
             }
             Payload::MemorySection(reader) => {
@@ -85,9 +80,7 @@ impl Module {
             }
             Payload::GlobalSection(reader) => {
                 for global in reader {
-                    let global = global.map_err(invalid)?;
-                    let init = Some(ConstExpr::read(&global.init_expr)?);
-                    self.globals.push(Global { ty: global.ty.content_type, mutable: global.ty.mutable, init });
+                    self.global(&global.map_err(invalid)?)?;
                 }
             }
             Payload::ExportSection(reader) => {
@@ -104,15 +97,7 @@ impl Module {
             }
             Payload::DataSection(reader) => {
                 for data in reader {
-                    let data = data.map_err(invalid)?;
-                    let placement = match &data.kind {
-                        DataKind::Passive => Placement::Passive,
-                        DataKind::Active { offset_expr, .. } => {
-                            Placement::Active { index: 0, offset: ConstExpr::read(offset_expr)? }
-                        }
-                    };
-                    let end = data.range.end as usize;
-                    self.data.push(Data { placement, range: end - data.data.len()..end });
+                    self.data(&data.map_err(invalid)?)?;
                 }
             }
             Payload::CodeSectionEntry(body) => self.body(&body)?,
@@ -150,6 +135,21 @@ impl Module {
         Ok(())
     }
 
+    fn table(&mut self, table: &wasmparser::Table<'_>) -> Result<(), Refusal> {
+        if let TableInit::Expr(_) = table.init {
+            return Err(feature("a table with an initial value", 0));
+        }
+        let (ty, min, max) = (table.ty.element_type, table.ty.initial, table.ty.maximum);
+        self.tables.push(Table { ty, min, max, imported: false });
+        Ok(())
+    }
+
+    fn global(&mut self, global: &wasmparser::Global<'_>) -> Result<(), Refusal> {
+        let init = Some(ConstExpr::read(&global.init_expr)?);
+        self.globals.push(Global { ty: global.ty.content_type, mutable: global.ty.mutable, init });
+        Ok(())
+    }
+
     fn elements(&mut self, elements: &wasmparser::Element<'_>) -> Result<(), Refusal> {
         let placement = match &elements.kind {
             ElementKind::Passive => Placement::Passive,
@@ -172,6 +172,18 @@ impl Module {
             }
         }
         self.elements.push(Elements { placement, items });
+        Ok(())
+    }
+
+    fn data(&mut self, data: &wasmparser::Data<'_>) -> Result<(), Refusal> {
+        let placement = match &data.kind {
+            DataKind::Passive => Placement::Passive,
+            DataKind::Active { offset_expr, .. } => {
+                Placement::Active { index: 0, offset: ConstExpr::read(offset_expr)? }
+            }
+        };
+        let end = data.range.end as usize;
+        self.data.push(Data { placement, range: end - data.data.len()..end });
         Ok(())
     }
 
