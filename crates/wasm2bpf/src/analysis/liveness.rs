@@ -43,74 +43,90 @@ impl Liveness {
     pub(crate) fn new(f: &Function) -> Self {
         let shared = Shared::new(f);
         let count = shared.regs.len();
-        let (mut gen_, mut kill) = (Vec::new(), Vec::new());
-        for block in &f.blocks {
-            let (mut uses, mut defs) = (RegSet::new(count), RegSet::new(count));
-            if block.spends > 0
-                && let Some(number) = f.fuel.and_then(|fuel| shared.number(fuel))
-            {
-                uses.insert(number);
-            }
-            for inst in &block.insts {
-                inst.op.uses(|reg| {
-                    if let Some(number) = shared.number(reg)
-                        && !defs.contains(number)
-                    {
-                        uses.insert(number);
-                    }
-                });
-                inst.op.defs(|reg| {
-                    if let Some(number) = shared.number(reg) {
-                        defs.insert(number);
-                    }
-                });
-            }
-            let mut last = |reg| {
-                if let Some(number) = shared.number(reg)
-                    && !defs.contains(number)
-                {
-                    uses.insert(number);
-                }
-            };
-            block.term.uses(&mut last);
-            implicit_uses(f, block, last);
-            gen_.push(uses);
-            kill.push(defs);
-        }
-        let mut predecessors = vec![SmallVec::<[u32; 2]>::new(); f.blocks.len()];
-        let successors: Vec<_> = f.blocks.iter().map(|block| block.term.next_blocks()).collect();
-        for (id, successors) in successors.iter().enumerate() {
-            successors.iter().for_each(|to| predecessors[to.0 as usize].push(id as u32));
-        }
-        let mut live_in = gen_.clone();
-        let mut live_out = vec![RegSet::new(count); f.blocks.len()];
-        let mut work: Vec<u32> = (0..f.blocks.len() as u32).collect();
-        let mut queued = vec![true; f.blocks.len()];
-        while let Some(id) = work.pop() {
-            let index = id as usize;
-            queued[index] = false;
-            let mut out = std::mem::replace(&mut live_out[index], RegSet::new(0));
-            for to in &successors[index] {
-                out.union(&live_in[to.0 as usize]);
-            }
-            let mut new_in = RegSet::new(count);
-            new_in.assign(&out, &kill[index], &gen_[index]);
-            live_out[index] = out;
-            if new_in != live_in[index] {
-                live_in[index] = new_in;
-                for &before in &predecessors[index] {
-                    if !std::mem::replace(&mut queued[before as usize], true) {
-                        work.push(before);
-                    }
-                }
-            }
-        }
+        let effects: Vec<Effect> = f.blocks.iter().map(|block| Effect::of(f, block, &shared)).collect();
+        let (live_in, live_out) = fixed_point(f, &effects, count);
         let mut in_loops = RegSet::new(count);
         for (live, _) in live_in.iter().zip(&f.blocks).filter(|(_, block)| block.header) {
             in_loops.union(live);
         }
         Self { shared, live_in, live_out, in_loops }
     }
+}
+
+/// What a block does to the shared registers.
+struct Effect {
+    /// Those that it reads before it writes them.
+    uses: RegSet,
+    /// Those that it writes.
+    defs: RegSet,
+}
+
+impl Effect {
+    fn of(f: &Function, block: &Block, shared: &Shared) -> Self {
+        let (mut uses, mut defs) = (RegSet::new(shared.regs.len()), RegSet::new(shared.regs.len()));
+        if block.spends > 0
+            && let Some(number) = f.fuel.and_then(|fuel| shared.number(fuel))
+        {
+            uses.insert(number);
+        }
+        for inst in &block.insts {
+            inst.op.uses(|reg| {
+                if let Some(number) = shared.number(reg)
+                    && !defs.contains(number)
+                {
+                    uses.insert(number);
+                }
+            });
+            inst.op.defs(|reg| {
+                if let Some(number) = shared.number(reg) {
+                    defs.insert(number);
+                }
+            });
+        }
+        let mut last = |reg| {
+            if let Some(number) = shared.number(reg)
+                && !defs.contains(number)
+            {
+                uses.insert(number);
+            }
+        };
+        block.term.uses(&mut last);
+        implicit_uses(f, block, last);
+        Self { uses, defs }
+    }
+}
+
+/// The sets at the beginnings and at the ends of the blocks: a block is looked at again when one after it has changed.
+fn fixed_point(f: &Function, effects: &[Effect], count: usize) -> (Vec<RegSet>, Vec<RegSet>) {
+    let mut predecessors = vec![SmallVec::<[u32; 2]>::new(); f.blocks.len()];
+    let successors: Vec<_> = f.blocks.iter().map(|block| block.term.next_blocks()).collect();
+    for (id, successors) in successors.iter().enumerate() {
+        successors.iter().for_each(|to| predecessors[to.0 as usize].push(id as u32));
+    }
+    let mut live_in: Vec<RegSet> = effects.iter().map(|effect| effect.uses.clone()).collect();
+    let mut live_out = vec![RegSet::new(count); f.blocks.len()];
+    let mut work: Vec<u32> = (0..f.blocks.len() as u32).collect();
+    let mut queued = vec![true; f.blocks.len()];
+    while let Some(id) = work.pop() {
+        let index = id as usize;
+        queued[index] = false;
+        let mut out = std::mem::replace(&mut live_out[index], RegSet::new(0));
+        for to in &successors[index] {
+            out.union(&live_in[to.0 as usize]);
+        }
+        let mut new_in = RegSet::new(count);
+        new_in.assign(&out, &effects[index].defs, &effects[index].uses);
+        live_out[index] = out;
+        if new_in != live_in[index] {
+            live_in[index] = new_in;
+            for &before in &predecessors[index] {
+                if !std::mem::replace(&mut queued[before as usize], true) {
+                    work.push(before);
+                }
+            }
+        }
+    }
+    (live_in, live_out)
 }
 
 /// Removes instructions whose result nothing reads and that do nothing else.
