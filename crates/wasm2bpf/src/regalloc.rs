@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::{
     analysis::liveness::{Liveness, implicit_uses},
-    ir::{Function, Op, Reg},
+    ir::{Block, Function, Op, Reg, Term},
 };
 
 /// Where a register lives.
@@ -92,76 +92,37 @@ fn across_rounds(f: &Function, liveness: &Liveness) -> Vec<bool> {
     found
 }
 
+/// Where each block starts, and where the last one ends.
+fn positions(f: &Function) -> (Vec<u32>, u32) {
+    let mut starts = Vec::with_capacity(f.blocks.len());
+    let mut position = 2;
+    for block in &f.blocks {
+        starts.push(position);
+        // The header's own work, the instructions, the terminator.
+        position += 2 * (block.insts.len() as u32 + 2);
+    }
+    (starts, position)
+}
+
+/// The walk back through a block.
+struct Walk {
+    /// The end of the live range being walked back, by register; 0 is none.
+    end: Vec<u32>,
+    /// The registers that have had one in this block.
+    live: Vec<Reg>,
+    /// What a use or definition in this block weighs.
+    scale: f32,
+}
+
 impl Builder<'_> {
     fn collect(&mut self, liveness: &Liveness) {
         let f = self.f;
-        let mut starts = Vec::with_capacity(f.blocks.len());
-        let mut position = 2;
-        for block in &f.blocks {
-            starts.push(position);
-            // The header's own work, the instructions, the terminator.
-            position += 2 * (block.insts.len() as u32 + 2);
-        }
-        // The end of the live range being walked back, by register; 0 is none.
-        let mut end = vec![0u32; f.regs.len()];
-        for index in (0..f.blocks.len()).rev() {
-            let block = &f.blocks[index];
-            let start = starts[index];
-            let mut at = start + 2 * (block.insts.len() as u32 + 1);
-            let scale = 10f32.powi(block.depth.min(6) as i32);
-            let mut live: Vec<Reg> = Vec::new();
-            for number in liveness.live_out[index].iter() {
-                let reg = liveness.shared.regs[number];
-                end[reg.0 as usize] = at + 2;
-                live.push(reg);
-            }
-            let read = |this: &mut Self, end: &mut Vec<u32>, live: &mut Vec<Reg>, reg: Reg, at: u32| {
-                this.weight[reg.0 as usize] += scale;
-                if end[reg.0 as usize] == 0 {
-                    end[reg.0 as usize] = at;
-                    live.push(reg);
-                }
-            };
-            block.term.uses(|reg| read(self, &mut end, &mut live, reg, at + 1));
-            implicit_uses(f, block, |reg| {
-                if block.spends == 0 || matches!(block.term, crate::ir::Term::Return(_)) {
-                    read(self, &mut end, &mut live, reg, at + 1);
-                }
-            });
-            for inst in block.insts.iter().rev() {
-                at -= 2;
-                inst.op.defs(|reg| {
-                    self.weight[reg.0 as usize] += scale;
-                    let until = std::mem::take(&mut end[reg.0 as usize]).max(at + 2);
-                    self.push_range(reg, at + 1, until);
-                });
-                if let Op::Copy { dst, src } = inst.op {
-                    self.hints[dst.0 as usize].get_or_insert(src);
-                    self.hints[src.0 as usize].get_or_insert(dst);
-                }
-                let early = needs_operands_late(&inst.op);
-                inst.op.uses(|reg| read(self, &mut end, &mut live, reg, if early { at + 2 } else { at }));
-                if let Op::Call { .. } = inst.op {
-                    self.calls.push(at);
-                    if let Some(fuel) = f.fuel {
-                        read(self, &mut end, &mut live, fuel, at);
-                        self.weight[fuel.0 as usize] += scale;
-                    }
-                }
-            }
-            at -= 2;
-            if block.spends > 0
-                && let Some(fuel) = f.fuel
-            {
-                self.weight[fuel.0 as usize] += scale;
-                read(self, &mut end, &mut live, fuel, at + 2);
-            }
-            for reg in live {
-                let until = std::mem::take(&mut end[reg.0 as usize]);
-                if until != 0 {
-                    self.push_range(reg, start, until);
-                }
-            }
+        let (starts, end) = positions(f);
+        let mut walk = Walk { end: vec![0; f.regs.len()], live: Vec::new(), scale: 0.0 };
+        for (index, &start) in starts.iter().enumerate().rev() {
+            walk.scale = 10f32.powi(f.blocks[index].depth.min(6) as i32);
+            let live_out = liveness.live_out[index].iter().map(|number| liveness.shared.regs[number]);
+            self.block(&f.blocks[index], start, live_out, &mut walk);
         }
         for param in 0..f.params {
             // Parameters are written before the first block.
@@ -173,10 +134,71 @@ impl Builder<'_> {
         }
         if let Some(fuel) = f.fuel {
             // Every trap stores it.
-            self.ranges[fuel.0 as usize] = smallvec::smallvec![(1, position)];
+            self.ranges[fuel.0 as usize] = smallvec::smallvec![(1, end)];
         }
         self.calls.reverse();
         self.ranges.iter_mut().for_each(|ranges| ranges.reverse());
+    }
+
+    fn block(&mut self, block: &Block, start: u32, live_out: impl Iterator<Item = Reg>, walk: &mut Walk) {
+        let mut at = start + 2 * (block.insts.len() as u32 + 1);
+        for reg in live_out {
+            walk.end[reg.0 as usize] = at + 2;
+            walk.live.push(reg);
+        }
+        block.term.uses(|reg| self.read(reg, at + 1, walk));
+        implicit_uses(self.f, block, |reg| {
+            if block.spends == 0 || matches!(block.term, Term::Return(_)) {
+                self.read(reg, at + 1, walk);
+            }
+        });
+        for inst in block.insts.iter().rev() {
+            at -= 2;
+            self.inst(&inst.op, at, walk);
+        }
+        at -= 2;
+        if block.spends > 0
+            && let Some(fuel) = self.f.fuel
+        {
+            self.weight[fuel.0 as usize] += walk.scale;
+            self.read(fuel, at + 2, walk);
+        }
+        for reg in walk.live.drain(..) {
+            let until = std::mem::take(&mut walk.end[reg.0 as usize]);
+            if until != 0 {
+                self.push_range(reg, start, until);
+            }
+        }
+    }
+
+    fn inst(&mut self, op: &Op, at: u32, walk: &mut Walk) {
+        op.defs(|reg| {
+            self.weight[reg.0 as usize] += walk.scale;
+            let until = std::mem::take(&mut walk.end[reg.0 as usize]).max(at + 2);
+            self.push_range(reg, at + 1, until);
+        });
+        if let Op::Copy { dst, src } = *op {
+            self.hints[dst.0 as usize].get_or_insert(src);
+            self.hints[src.0 as usize].get_or_insert(dst);
+        }
+        let late = needs_operands_late(op);
+        op.uses(|reg| self.read(reg, if late { at + 2 } else { at }, walk));
+        if let Op::Call { .. } = op {
+            self.calls.push(at);
+            if let Some(fuel) = self.f.fuel {
+                self.read(fuel, at, walk);
+                self.weight[fuel.0 as usize] += walk.scale;
+            }
+        }
+    }
+
+    /// A register is read at `at`: its range ends there, unless it is read later too.
+    fn read(&mut self, reg: Reg, at: u32, walk: &mut Walk) {
+        self.weight[reg.0 as usize] += walk.scale;
+        if walk.end[reg.0 as usize] == 0 {
+            walk.end[reg.0 as usize] = at;
+            walk.live.push(reg);
+        }
     }
 
     /// Ranges come from the end to the start; those that touch are joined.
