@@ -198,15 +198,25 @@ fn heights(
     heights
 }
 
-/// A call to be turned into jumps: where it is, what is saved, where it goes on.
+/// A function of the group, in the merged one.
+#[derive(Clone, Copy)]
 struct Member {
     /// Where its blocks start in the merged function.
     blocks: u32,
     /// Where its registers start.
     regs: u32,
+    /// The register that has its frame's place on the shadow stack.
+    sp: Reg,
     /// Bytes of its frame.
     frame: u32,
     params: u32,
+}
+
+impl Member {
+    /// Where its frame has a saved register, after the place to return to and the parameters.
+    fn slot(&self, number: usize) -> i32 {
+        8 * (1 + self.params as i32 + number as i32)
+    }
 }
 
 struct Merge<'a> {
@@ -300,7 +310,7 @@ impl Merge<'_> {
         for (&index, (function, saved)) in self.originals {
             let most = saved.iter().flatten().map(Vec::len).max().unwrap_or(0) as u32;
             let frame = 8 * (1 + function.params + most);
-            self.members.insert(index, Member { blocks: 0, regs: 0, frame, params: function.params });
+            self.members.insert(index, Member { blocks: 0, regs: 0, sp: Reg(0), frame, params: function.params });
         }
     }
 
@@ -353,6 +363,7 @@ impl Merge<'_> {
         if let Some(member) = self.members.get_mut(&index) {
             member.blocks = start;
             member.regs = regs;
+            member.sp = sp;
         }
         // The entry: everything comes from memory.
         let mut entry = Self::empty(Term::Trap(TrapKind::Unreachable));
@@ -378,7 +389,7 @@ impl Merge<'_> {
             .collect();
         self.out.blocks[start as usize].term = Term::Jump(BlockId(start + 1));
         for (position, block) in function.blocks.iter().enumerate() {
-            self.member_block(index, block, &saved[position], regs, sp, &starts);
+            self.member_block(index, block, &saved[position], &starts);
         }
     }
 
@@ -396,69 +407,39 @@ impl Merge<'_> {
         block.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(sp) }, offset));
     }
 
-    fn member_block(&mut self, member: u32, block: &Block, saved: &[Vec<Reg>], regs: u32, sp: Reg, starts: &[u32]) {
-        let frame = self.members[&member].frame;
-        let params = self.members[&member].params;
+    fn member_block(&mut self, member: u32, block: &Block, saved: &[Vec<Reg>], starts: &[u32]) {
+        let caller = self.members[&member];
         let mut current = Self::empty(Term::Trap(TrapKind::Unreachable));
         current.header = block.header;
         current.depth = block.depth + 1;
         let mut calls = saved.iter();
         for original in &block.insts {
             let mut op = original.op.clone();
-            op.map_regs(|reg| Reg(reg.0 + regs));
+            op.map_regs(|reg| Reg(reg.0 + caller.regs));
+            let offset = original.offset;
             let Op::Call { function, args, results } = &op else {
-                current.insts.push(inst(op, original.offset));
+                current.insts.push(inst(op, offset));
                 continue;
             };
-            let Some(callee) = self.members.get(function) else {
+            let Some(&callee) = self.members.get(function) else {
                 let pushes = self.pushes.contains(function);
-                self.outsider(&mut current, inst(op, original.offset), pushes, sp, frame);
+                self.outsider(&mut current, inst(op, offset), pushes, caller.sp, caller.frame);
                 continue;
             };
-            let saved: Vec<Reg> = calls.next().map_or(Vec::new(), |s| s.iter().map(|r| Reg(r.0 + regs)).collect());
-            let (offset, limit) = (original.offset, self.shadow.saturating_sub(callee.frame));
-            let slot = |number: usize| 8 * (1 + params as i32 + number as i32);
-            let store =
-                |index, offset, value| Op::StoreArea { width: Width::W64, area: Area::Shadow, index, offset, value };
-            for (number, &reg) in saved.iter().enumerate() {
-                current.insts.push(inst(store(sp, slot(number), Arg::Reg(reg)), offset));
-            }
-            let new = self.out.reg(Ty::I32);
-            let (a, b) = (sp, Arg::Imm(frame as i32));
-            current.insts.push(inst(Op::Bin { op: BinOp::Add, ty: Ty::I32, dst: new, a, b }, offset));
-            let full = Cmp { op: CmpOp::GtU, ty: Ty::I32, a: new, b: Arg::Imm(limit as i32) };
-            current.insts.push(inst(Op::TrapIf { cmp: full, kind: TrapKind::Stack }, offset));
-            let place = self.returns.len() as i32;
-            current.insts.push(inst(store(new, 0, Arg::Imm(place)), offset));
-            for (number, &arg) in args.iter().enumerate() {
-                current.insts.push(inst(store(new, 8 + 8 * number as i32, arg), offset));
-            }
-            current.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(new) }, offset));
-            current.term_offset = offset;
-            let callee = *function;
-            let results = results.clone();
-            let depth = current.depth;
-            let id = self.block(std::mem::replace(&mut current, Self::empty(Term::Trap(TrapKind::Unreachable))));
+            let saved: Vec<Reg> =
+                calls.next().map_or(Vec::new(), |s| s.iter().map(|r| Reg(r.0 + caller.regs)).collect());
+            self.leave(&mut current, caller, callee, args, &saved, offset);
             // The callee's entry may not be placed yet: it is named by its index until all are.
-            self.out.blocks[id.0 as usize].term = Term::Jump(BlockId(MERGED + callee));
-            current.depth = depth;
+            current.term = Term::Jump(BlockId(MERGED + function));
+            current.term_offset = offset;
+            let next = Block { depth: current.depth, ..Self::empty(Term::Trap(TrapKind::Unreachable)) };
+            let id = self.block(std::mem::replace(&mut current, next));
             self.returns.push(BlockId(id.0 + 1));
-            current.insts.push(inst(Op::Get { dst: sp, cell: Cell::ShadowPointer }, offset));
-            let (a, b) = (sp, Arg::Imm(frame as i32));
-            current.insts.push(inst(Op::Bin { op: BinOp::Sub, ty: Ty::I32, dst: sp, a, b }, offset));
-            current.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(sp) }, offset));
-            for (number, &dst) in saved.iter().enumerate() {
-                let (width, area, index) = (Width::W64, Area::Shadow, sp);
-                let load = Op::LoadArea { width, dst, area, index, offset: slot(number) };
-                current.insts.push(inst(load, offset));
-            }
-            for (number, &dst) in results.iter().enumerate() {
-                current.insts.push(inst(Op::Get { dst, cell: Cell::Result(number as u32) }, offset));
-            }
+            come_back(&mut current, caller, results, &saved, offset);
         }
         current.term_offset = block.term_offset;
         current.term = block.term.clone();
-        current.term.map_regs(|reg| Reg(reg.0 + regs));
+        current.term.map_regs(|reg| Reg(reg.0 + caller.regs));
         current.term.successors_mut(|to| *to = BlockId(starts[to.0 as usize]));
         if let Term::Return(values) = &current.term {
             for (number, &value) in values.iter().enumerate() {
@@ -468,6 +449,46 @@ impl Merge<'_> {
             current.term = Term::Jump(DISPATCH);
         }
         self.block(current);
+    }
+
+    /// Before the jump to a member: what is saved goes into the caller's frame. The callee gets a frame of its own, if
+    /// there is room for it, with the number of the next place to return to and the arguments.
+    fn leave(&mut self, block: &mut Block, caller: Member, callee: Member, args: &[Arg], saved: &[Reg], offset: u32) {
+        let store =
+            |index, offset, value| Op::StoreArea { width: Width::W64, area: Area::Shadow, index, offset, value };
+        for (number, &reg) in saved.iter().enumerate() {
+            block.insts.push(inst(store(caller.sp, caller.slot(number), Arg::Reg(reg)), offset));
+        }
+        let new = self.out.reg(Ty::I32);
+        let (a, b) = (caller.sp, Arg::Imm(caller.frame as i32));
+        block.insts.push(inst(Op::Bin { op: BinOp::Add, ty: Ty::I32, dst: new, a, b }, offset));
+        let limit = self.shadow.saturating_sub(callee.frame);
+        let full = Cmp { op: CmpOp::GtU, ty: Ty::I32, a: new, b: Arg::Imm(limit as i32) };
+        block.insts.push(inst(Op::TrapIf { cmp: full, kind: TrapKind::Stack }, offset));
+        let place = self.returns.len() as i32;
+        block.insts.push(inst(store(new, 0, Arg::Imm(place)), offset));
+        for (number, &arg) in args.iter().enumerate() {
+            block.insts.push(inst(store(new, 8 + 8 * number as i32, arg), offset));
+        }
+        block.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(new) }, offset));
+    }
+}
+
+/// Where a member comes back to: the caller's frame is the top again; what was saved comes out of it, results come out of
+/// the cells.
+fn come_back(block: &mut Block, caller: Member, results: &[Reg], saved: &[Reg], offset: u32) {
+    let sp = caller.sp;
+    block.insts.push(inst(Op::Get { dst: sp, cell: Cell::ShadowPointer }, offset));
+    let (a, b) = (sp, Arg::Imm(caller.frame as i32));
+    block.insts.push(inst(Op::Bin { op: BinOp::Sub, ty: Ty::I32, dst: sp, a, b }, offset));
+    block.insts.push(inst(Op::Put { cell: Cell::ShadowPointer, value: Arg::Reg(sp) }, offset));
+    for (number, &dst) in saved.iter().enumerate() {
+        let (width, area, index) = (Width::W64, Area::Shadow, sp);
+        let load = Op::LoadArea { width, dst, area, index, offset: caller.slot(number) };
+        block.insts.push(inst(load, offset));
+    }
+    for (number, &dst) in results.iter().enumerate() {
+        block.insts.push(inst(Op::Get { dst, cell: Cell::Result(number as u32) }, offset));
     }
 }
 
