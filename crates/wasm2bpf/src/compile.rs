@@ -7,6 +7,7 @@ use crate::{
     analysis::{bounds, forks, known, liveness},
     elf, emit,
     emit::{STEP, assemble::Code},
+    entry::{self, Entry},
     fuel, inline,
     ir::{Check, Function, Op, ROUTINES, Term},
     layout::Layout,
@@ -185,11 +186,15 @@ fn bottom_up(functions: &Functions) -> Vec<u32> {
     order
 }
 
+/// A function that is ready to be emitted.
 struct Prepared {
     function: Function,
     alloc: regalloc::Allocation,
     decisions: known::Decisions,
 }
+
+/// Prepared functions by index.
+type PreparedFunctions = BTreeMap<u32, Prepared>;
 
 impl Prepared {
     /// Accesses to linear memory, and how many of them are proven to be inside.
@@ -248,16 +253,54 @@ fn finish(
     fuel::charge(&mut functions, &order);
     stages.ir("charged with fuel", functions.values());
     let mut callees = callee_table(module, options, &functions, &order);
-    let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
-    let prepared: BTreeMap<u32, Prepared> =
-        functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min, options.target))).collect();
+    let prepared = prepare_all(module, options, functions, stages);
+    let frames = place_frames(&prepared, &order, &mut callees);
+    let layout = Layout::new(module, options, frames, if merged { options.shadow_stack } else { 0 })
+        .ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
+    let memory = memory(&layout, options.target)?;
 
+    let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
+    let symbols = symbols(module, options, prepared.keys().copied());
+    let program = emit::Program { options, layout: &layout, module, functions: &callees, peephole: true };
+    let (codes, sites) = emit_all(&prepared, &program, &roots, &symbols, stages)?;
+    let slots = |index| [index, index | STEP].iter().filter_map(|index| codes.get(index)).map(Code::slots).sum();
+    let entries = entry::split(&roots, &prepared_callees(&prepared), slots)
+        .map_err(|(root, limit)| at_function(module, root, Reason::Limit(limit)))?;
+    let entry_codes = entry_codes(&entries, options.target);
+    let lines = source::Lines::new(bytes, module.parts.iter().map(|part| part.bytes.clone()));
+    let elf = elf::write(
+        &linked(&prepared, &codes, &symbols),
+        &externals(module, options, &prepared),
+        &entry_codes,
+        memory,
+        &elf::Source { lines: &lines, wasm: bytes },
+    )
+    .map_err(|error| whole(Reason::Feature(format!("what the object writer refuses ({error})"))))?;
+
+    let functions = function_reports(&prepared, &program, &codes, &symbols, &inlined);
+    let report = Report { functions, refused: refused.into_values().collect() };
+    let mut prepared: BTreeMap<u32, Function> = prepared.into_iter().map(|(index, p)| (index, p.function)).collect();
+    let compiled = codes
+        .into_iter()
+        .map(|(index, code)| Compiled { symbol: symbol_of(&symbols, index), code, ir: prepared.remove(&index) })
+        .collect();
+    Ok(Object { elf, layout, sites, report, entries, module: module.clone(), compiled })
+}
+
+/// The analyses of each function, and its registers.
+fn prepare_all(module: &Module, options: &Options, functions: Functions, stages: &mut Stages) -> PreparedFunctions {
+    let memory_min = |memory: u32| module.memories.get(memory as usize).map_or(0, |memory| memory.min << 16);
+    let prepared: PreparedFunctions =
+        functions.into_iter().map(|(index, function)| (index, prepare(function, memory_min, options.target))).collect();
     stages.ir("analysed: checks proven, values that the verifier must forget", prepared.values().map(|p| &p.function));
     for this in prepared.values() {
         stages.places(&this.function.name, &this.alloc);
     }
+    prepared
+}
 
-    // A function's frame stands above those of all that call it.
+/// Places each function's frame above those of all that call it. Returns the bytes of the area.
+fn place_frames(prepared: &PreparedFunctions, order: &[u32], callees: &mut HashMap<u32, emit::Callee>) -> u32 {
     let mut frames = 0;
     for &index in order.iter().rev() {
         let Some(this) = prepared.get(&index) else { continue };
@@ -269,67 +312,81 @@ fn finish(
             }
         }
     }
-    let layout = Layout::new(module, options, frames, if merged { options.shadow_stack } else { 0 })
-        .ok_or_else(|| whole(Reason::Limit(Limit::Instance)))?;
-    let array = layout.array_bytes().map_err(|needed| whole(Reason::Limit(Limit::Array { needed })))?;
+    frames
+}
 
-    let roots: Vec<u32> = module.roots().into_iter().filter(|root| prepared.contains_key(root)).collect();
-    let symbols = symbols(module, options, prepared.keys().copied());
-    let program = emit::Program { options, layout: &layout, module, functions: &callees, peephole: true };
-    let (mut sites, mut codes) = (Vec::new(), BTreeMap::new());
-    for (&index, this) in &prepared {
+/// What instances live in.
+fn memory(layout: &Layout, target: Target) -> Result<elf::Memory, Refusal> {
+    let bytes = layout.array_bytes().map_err(|needed| whole(Reason::Limit(Limit::Array { needed })))?;
+    Ok(match target {
+        Target::Arena => elf::Memory::Arena { pages: (layout.instance_bytes() / 4096 + 1) as u32 },
+        Target::Array => elf::Memory::Array { bytes },
+    })
+}
+
+/// Code by function, that of rounds under its index with [`STEP`].
+type Codes = BTreeMap<u32, Code>;
+
+/// The code of all functions, and where they can trap.
+fn emit_all(
+    prepared: &PreparedFunctions,
+    program: &emit::Program<'_>,
+    roots: &[u32],
+    symbols: &BTreeMap<u32, String>,
+    stages: &mut Stages,
+) -> Result<(Codes, Vec<TrapSite>), Refusal> {
+    let (mut sites, mut codes) = (Vec::new(), Codes::new());
+    for (&index, this) in prepared {
         let exported = roots.binary_search(&index).is_ok();
         let (f, alloc, decisions) = (&this.function, &this.alloc, &this.decisions);
-        let too_much = |limit| at_function(module, index, Reason::Limit(limit));
+        let too_much = |limit| at_function(program.module, index, Reason::Limit(limit));
         if stages.is_on() {
-            let before = emit::Program { peephole: false, ..program };
+            let before = emit::Program { peephole: false, ..*program };
             let code = emit::function(f, alloc, decisions, &before, &mut Vec::new(), exported).map_err(too_much)?;
-            stages.code(&f.name, &code, &symbols);
+            stages.code(&f.name, &code, symbols);
         }
-        let code = emit::function(f, alloc, decisions, &program, &mut sites, exported).map_err(too_much)?;
+        let code = emit::function(f, alloc, decisions, program, &mut sites, exported).map_err(too_much)?;
         codes.insert(index, code);
         if alloc.rounds.is_some() {
-            let code = emit::wrapper(f, alloc, &program, &mut sites, exported).map_err(too_much)?;
+            let code = emit::wrapper(f, alloc, program, &mut sites, exported).map_err(too_much)?;
             // The function's own code became the one that is called for each round.
             let code = codes.insert(index, code);
             codes.extend(code.map(|code| (index | STEP, code)));
         }
     }
-    attribute(module, &mut sites);
-    let slots = |index| [index, index | STEP].iter().filter_map(|index| codes.get(index)).map(Code::slots).sum();
-    let entries = crate::entry::split(&roots, &prepared_callees(&prepared), slots)
-        .map_err(|(root, limit)| at_function(module, root, Reason::Limit(limit)))?;
-    let entry_codes: Vec<(&str, Code)> = entries
-        .iter()
-        .map(|entry| {
-            (
-                entry.program.as_str(),
-                crate::entry::emit(&entry.roots, options.target == Target::Arena).unwrap_or_default(),
-            )
-        })
-        .collect();
-    let linked: Vec<elf::Linked<'_>> = codes
+    attribute(program.module, &mut sites);
+    Ok((codes, sites))
+}
+
+fn entry_codes(entries: &[Entry], target: Target) -> Vec<(&str, Code)> {
+    let code = |entry: &Entry| entry::emit(&entry.roots, target == Target::Arena).unwrap_or_default();
+    entries.iter().map(|entry| (entry.program.as_str(), code(entry))).collect()
+}
+
+/// The functions as they go into the object.
+fn linked<'a>(prepared: &PreparedFunctions, codes: &'a Codes, symbols: &BTreeMap<u32, String>) -> Vec<elf::Linked<'a>> {
+    codes
         .iter()
         .map(|(&index, code)| elf::Linked {
             index,
-            symbol: symbol_of(&symbols, index),
+            symbol: symbol_of(symbols, index),
             params: match prepared.get(&index) {
                 Some(this) => this.function.regs[..this.function.params as usize].to_vec(),
                 None => Vec::new(),
             },
             code,
         })
-        .collect();
-    let externals = externals(module, options, &prepared);
-    let memory = match options.target {
-        Target::Arena => elf::Memory::Arena { pages: (layout.instance_bytes() / 4096 + 1) as u32 },
-        Target::Array => elf::Memory::Array { bytes: array },
-    };
-    let lines = source::Lines::new(bytes, module.parts.iter().map(|part| part.bytes.clone()));
-    let elf = elf::write(&linked, &externals, &entry_codes, memory, &elf::Source { lines: &lines, wasm: bytes })
-        .map_err(|error| whole(Reason::Feature(format!("what the object writer refuses ({error})"))))?;
+        .collect()
+}
 
-    let functions = prepared
+fn function_reports(
+    prepared: &PreparedFunctions,
+    program: &emit::Program<'_>,
+    codes: &Codes,
+    symbols: &BTreeMap<u32, String>,
+    inlined: &inline::Inlined,
+) -> Vec<FunctionReport> {
+    prepared
         .iter()
         .map(|(&index, this)| FunctionReport {
             index,
@@ -339,19 +396,12 @@ fn finish(
             spilled: this.alloc.spilled,
             frame: this.alloc.frame,
             loops: this.function.blocks.iter().filter(|block| block.header).count() as u32,
-            frame_slot: layout.slot(callees[&index].frame),
-            inlined: named(module, inlined.get(&index)),
+            frame_slot: program.layout.slot(program.functions[&index].frame),
+            inlined: named(program.module, inlined.get(&index)),
             bounds: this.bounds(),
             laundered: this.laundered(),
         })
-        .collect();
-    let report = Report { functions, refused: refused.into_values().collect() };
-    let mut prepared: BTreeMap<u32, Function> = prepared.into_iter().map(|(index, p)| (index, p.function)).collect();
-    let compiled = codes
-        .into_iter()
-        .map(|(index, code)| Compiled { symbol: symbol_of(&symbols, index), code, ir: prepared.remove(&index) })
-        .collect();
-    Ok(Object { elf, layout, sites, report, entries, module: module.clone(), compiled })
+        .collect()
 }
 
 /// A compiled function, as it is printed.
@@ -370,7 +420,7 @@ fn named(module: &Module, inlined: Option<&BTreeMap<u32, u32>>) -> Vec<(String, 
 }
 
 /// Whom each function calls, each once.
-fn prepared_callees(prepared: &BTreeMap<u32, Prepared>) -> HashMap<u32, Vec<u32>> {
+fn prepared_callees(prepared: &PreparedFunctions) -> HashMap<u32, Vec<u32>> {
     let callees = |this: &Prepared| {
         let mut callees: Vec<u32> = this.function.callees().filter(|callee| prepared.contains_key(callee)).collect();
         callees.sort_unstable();
@@ -426,7 +476,7 @@ fn callee_table(
     callees
 }
 
-fn externals(module: &Module, options: &Options, prepared: &BTreeMap<u32, Prepared>) -> Vec<elf::External> {
+fn externals(module: &Module, options: &Options, prepared: &PreparedFunctions) -> Vec<elf::External> {
     let mut called: Vec<u32> = prepared.values().flat_map(|this| this.function.callees()).collect();
     called.sort_unstable();
     called.dedup();
@@ -459,7 +509,7 @@ fn symbols(module: &Module, options: &Options, functions: impl Iterator<Item = u
                 None if index >= ROUTINES => format!("{}routine{}", options.prefix, index - ROUTINES),
                 None => format!("{}f{index}", options.prefix),
             };
-            if !taken.insert(symbol.clone()) || symbol.starts_with(crate::entry::PROGRAM) {
+            if !taken.insert(symbol.clone()) || symbol.starts_with(entry::PROGRAM) {
                 symbol = format!("{symbol}_{index}");
                 taken.insert(symbol.clone());
             }
