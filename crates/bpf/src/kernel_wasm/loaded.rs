@@ -13,7 +13,11 @@ use std::{
 
 use skep_error::{Error, Kind, Result};
 
-use crate::{diagnostics, explain, sys::Errno};
+use crate::{
+    diagnostics::{self, Messages},
+    explain,
+    sys::Errno,
+};
 
 /// The size of a page of the arena, in bytes.
 const PAGE: usize = 4096;
@@ -74,6 +78,19 @@ fn take_address() -> u64 {
     free.unwrap_or_else(|| NEXT_ARENA.fetch_add(1 << 33, Ordering::Relaxed))
 }
 
+/// Why the kernel did not take the object; `log` is the verifier's.
+fn refusal(errno: i32, messages: &Messages, log: String) -> Error {
+    if log.trim().is_empty() {
+        // Refused before verification: no privilege, a policy, a kernel without arenas.
+        return explain::load_failure(Errno(errno), messages, None).context("loading the compiled object");
+    }
+    let why = "the kernel's verifier refused what was compiled";
+    Error::new(Kind::Kernel, why).with_errno(errno).detail(log).help(
+        "a module that compiles and does not load is a defect of the compiler: report it with the listing and the \
+         verifier's log",
+    )
+}
+
 impl Loaded {
     /// Loads `elf`. Its arena map must be called `arena`; without one, its section `.bss.wasm` takes its place.
     ///
@@ -100,19 +117,7 @@ impl Loaded {
         let (verified, log_text) = (Vec::new(), String::new());
         let mut loaded =
             Self { object, arena: NonNull::dangling(), arena_len: 0, address: at, verified, log: log_text };
-        let len = options.arena_pages as usize * PAGE;
-        // SAFETY: `object` is open and not loaded yet, so its maps may still be changed.
-        let (map, is_arena) = unsafe {
-            let map = libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c"arena".as_ptr());
-            if map.is_null() {
-                // Without an arena, instances are in an array, whose size is fixed.
-                (libbpf_sys::bpf_object__find_map_by_name(object.as_ptr(), c".bss.wasm".as_ptr()), false)
-            } else {
-                libbpf_sys::bpf_map__set_max_entries(map, options.arena_pages);
-                libbpf_sys::bpf_map__set_map_extra(map, at);
-                (map, true)
-            }
-        };
+        let (map, is_arena) = loaded.prepare_map(options.arena_pages);
         let start = Instant::now();
         // SAFETY: `object` is open; the log buffer it writes to is alive.
         let (rc, messages) = diagnostics::capture(|| unsafe { libbpf_sys::bpf_object__load(object.as_ptr()) });
@@ -123,17 +128,7 @@ impl Loaded {
                 // The statistics that were asked for do not say why: once more, for the whole log.
                 return Self::load(elf, &LoadOptions { keep_log: false, ..options.clone() });
             }
-            let log = std::mem::take(&mut loaded.log);
-            if log.trim().is_empty() {
-                // Refused before verification: no privilege, a policy, a kernel without arenas.
-                let error = explain::load_failure(Errno(-rc), &messages, None);
-                return Err(error.context("loading the compiled object"));
-            }
-            let why = "the kernel's verifier refused what was compiled";
-            return Err(Error::new(Kind::Kernel, why).with_errno(-rc).detail(log).help(
-                "a module that compiles and does not load is a defect of the compiler: report it with the listing and \
-                 the verifier's log",
-            ));
+            return Err(refusal(-rc, &messages, std::mem::take(&mut loaded.log)));
         }
         loaded.verified = loaded.collect_verified(load_time);
         if !map.is_null() {
@@ -144,10 +139,28 @@ impl Loaded {
                 return Err(Error::new(Kind::Kernel, "the arena is not mapped").context("loading the compiled object"));
             };
             loaded.arena = base;
+            let len = options.arena_pages as usize * PAGE;
             // Of an arena, libbpf says how long its global variables are.
             loaded.arena_len = if is_arena { len } else { len.min(size as usize) };
         }
         Ok(loaded)
+    }
+
+    /// The map that instances are in, and whether it is an arena. Before the load, an arena is given its size and
+    /// address.
+    fn prepare_map(&self, pages: u32) -> (*mut libbpf_sys::bpf_map, bool) {
+        let object = self.object.as_ptr();
+        // SAFETY: `object` is open, and its maps belong to it; libbpf refuses to change them once they are loaded.
+        unsafe {
+            let map = libbpf_sys::bpf_object__find_map_by_name(object, c"arena".as_ptr());
+            if map.is_null() {
+                // Without an arena, instances are in an array, whose size is fixed.
+                return (libbpf_sys::bpf_object__find_map_by_name(object, c".bss.wasm".as_ptr()), false);
+            }
+            libbpf_sys::bpf_map__set_max_entries(map, pages);
+            libbpf_sys::bpf_map__set_map_extra(map, self.address);
+            (map, true)
+        }
     }
 
     fn programs(&self) -> Vec<*mut libbpf_sys::bpf_program> {
