@@ -89,9 +89,8 @@ fn storm(programs: &Programs) -> Result<Vec<Row>> {
     succeed(Command::new("kill").args(["-INT", &skep.id().to_string()]))?;
     skep.wait().context(|| "waiting for skep")?;
     let said = fs::read_to_string(&said).unwrap_or_default();
-    let lost = said.lines().find_map(|line| {
-        line.contains(" lost: ").then(|| line.split(" record").next()?.rsplit(' ').next()?.parse().ok())?
-    });
+    let lost = said.lines().find(|line| line.contains(" lost: "));
+    let lost = lost.and_then(|line| line.split(" record").next()?.rsplit(' ').next()?.parse().ok());
     let (started, ended, lost) = (count(" EXEC "), count(" EXIT "), lost.unwrap_or(0usize));
     _ = fs::remove_dir_all(dir);
     let name = format!(

@@ -160,6 +160,19 @@ fn a_map_of_another_object_is_not_polled() {
 }
 
 #[test]
+fn a_poll_that_is_the_first_call_is_told_what_is_wrong_with_it() {
+    let guest = r#"(table (export "__indirect_function_table") 2 funcref)
+        (elem (i32.const 1) $callback)
+        (func $callback (param i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "_start")
+            (call $say (call $poll (i64.const 7) (i32.const 3)
+                (i32.const 1) (i32.const 5) (i32.const 4096) (i32.const 256) (i32.const 1))))"#;
+    let ran = run(&Fake::default(), guest);
+    ran.says(&[i64::from(-libc::EBADF)]);
+    ran.shows(&["7 is no object of this guest's"]);
+}
+
+#[test]
 fn a_hash_map_is_not_polled_however_often() {
     let start = "(global.set $m (call $map (global.get $o) (i32.const 32)))
         (call $say (call $poll_all)) (call $say (call $poll_all))";

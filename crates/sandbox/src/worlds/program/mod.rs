@@ -126,8 +126,12 @@ pub fn run(
         Err(error) => return (Err(error), Losses::default()),
     };
     let entered = runtime.enter();
-    let result = start(engine, module, &mut store, &stop);
+    let mut result = start(engine, module, &mut store, &stop);
     drop(entered);
+    // The last thing that it did may have been a store where it may only read, after which no loop and no call has come.
+    if take_diverted() {
+        result = Err(trap::explain(&wasmtime::Error::new(Trap::MemoryOutOfBounds), &stop));
+    }
     if let Ok(status) = &result {
         tracing::info!("the guest ended with status {status}");
     }
@@ -172,12 +176,7 @@ fn start(engine: &Engine, module: &Module, store: &mut Store<State>, stop: &Stop
         Error::new(Kind::BadInput, "the module exports no function _start of type () -> ()")
             .help("world program runs WASI commands: build an executable, not a library")
     })?;
-    let called = entry.call(&mut *store, ());
-    // The last thing that it did may have been a store where it may only read, after which no loop and no call has come.
-    if take_diverted() {
-        return Err(trap::explain(&wasmtime::Error::new(Trap::MemoryOutOfBounds), stop));
-    }
-    match called {
+    match entry.call(&mut *store, ()) {
         Ok(()) => Ok(0),
         Err(error) => match error.downcast_ref::<I32Exit>() {
             Some(exit) => Ok(exit.0),

@@ -37,13 +37,14 @@ pub(super) struct Poll {
 }
 
 pub(super) fn poll(mut caller: Caller<'_, State>, args: Poll) -> wasmtime::Result<i32> {
+    // First of all, as it looks up what the guest exports where this is its first call.
+    if let Err(errno) = check_buffer(&mut caller, args)? {
+        return Ok(errno);
+    }
     let callback = match callback(&mut caller, args.function) {
         Ok(callback) => callback,
         Err(error) => return Ok(caller.data_mut().host.fail(CALL, error)),
     };
-    if let Err(errno) = check_buffer(&mut caller, args)? {
-        return Ok(errno);
-    }
     let mut reader = match take_reader(&mut caller, args) {
         Ok(reader) => reader,
         Err(error) => return Ok(caller.data_mut().host.fail(CALL, error)),
